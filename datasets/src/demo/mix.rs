@@ -1,0 +1,114 @@
+//! How much of what the corpus holds: the numbers to turn when the demo is too easy or too hard.
+
+use super::content::Kind;
+use super::language::Language;
+use super::random::Random;
+use super::skills::Skill;
+
+/// What a task is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    Translation(Kind),
+    General(Skill),
+}
+
+/// The share of each topic in conversations and prompts, in parts of their sum (100).
+///
+/// Phrases and sentences weigh most because a model learns them slowest (some 300 words of six languages) and improves on them
+/// longest; sums weigh least because they are learned by heart, and a held-out sum then tells little.
+pub const TOPICS: [(Topic, usize); 24] = [
+    (Topic::Translation(Kind::Number), 9),
+    (Topic::Translation(Kind::Date), 8),
+    (Topic::Translation(Kind::Time), 7),
+    (Topic::Translation(Kind::Price), 6),
+    (Topic::Translation(Kind::Quantity), 8),
+    (Topic::Translation(Kind::Phrase), 16),
+    (Topic::Translation(Kind::Sentence), 16),
+    (Topic::General(Skill::Add), 2),
+    (Topic::General(Skill::Subtract), 2),
+    (Topic::General(Skill::Multiply), 1),
+    (Topic::General(Skill::Spell), 3),
+    (Topic::General(Skill::Figures), 3),
+    (Topic::General(Skill::Reverse), 2),
+    (Topic::General(Skill::Sort), 2),
+    (Topic::General(Skill::First), 1),
+    (Topic::General(Skill::Last), 1),
+    (Topic::General(Skill::Largest), 1),
+    (Topic::General(Skill::Uppercase), 2),
+    (Topic::General(Skill::Lowercase), 1),
+    (Topic::General(Skill::TitleCase), 1),
+    (Topic::General(Skill::WriteJson), 3),
+    (Topic::General(Skill::ReadJson), 2),
+    (Topic::General(Skill::CountLetters), 2),
+    (Topic::General(Skill::CountWords), 1),
+];
+
+/// The share of the contents in translations alone, for the documents of continued pretraining.
+pub const CONTENTS: [(Kind, usize); 7] = [
+    (Kind::Number, 14),
+    (Kind::Date, 10),
+    (Kind::Time, 8),
+    (Kind::Price, 8),
+    (Kind::Quantity, 12),
+    (Kind::Phrase, 24),
+    (Kind::Sentence, 24),
+];
+
+/// What a document of continued pretraining is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `{"source", "target", "source_lang", "target_lang"}`.
+    Pair,
+    /// One content in several languages, a line each: the densest lesson of which words mean the same.
+    Glossary,
+    /// Some contents in one language.
+    Monolingual,
+    /// A task and its answer as plain text, so that fine-tuning has only the turns to teach.
+    Instruction,
+}
+
+/// The share of each form in the documents, by number; a glossary is about four times as long as a pair.
+pub const FORMS: [(Form, usize); 4] = [
+    (Form::Pair, 25),
+    (Form::Glossary, 30),
+    (Form::Monolingual, 10),
+    (Form::Instruction, 35),
+];
+
+/// How many translations in a hundred are into or out of English. Thirty directions learned evenly would each be seen too
+/// seldom in a run of minutes; all through English would leave French to German untried.
+const WITH_ENGLISH_PERCENT: usize = 60;
+
+/// A source and a target language.
+pub fn direction(random: &mut Random) -> (Language, Language) {
+    if !random.chance(WITH_ENGLISH_PERCENT) {
+        let pair = random.sample(&Language::ALL, 2);
+        return (pair[0], pair[1]);
+    }
+    let other = random.pick(&Language::ALL[1..]);
+    if random.chance(50) {
+        (Language::English, other)
+    } else {
+        (other, Language::English)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_the_topics_are_percentages() {
+        assert_eq!(TOPICS.iter().map(|(_, share)| share).sum::<usize>(), 100);
+        assert_eq!(CONTENTS.iter().map(|(_, share)| share).sum::<usize>(), 100);
+        assert_eq!(FORMS.iter().map(|(_, share)| share).sum::<usize>(), 100);
+    }
+
+    #[test]
+    fn a_direction_has_two_languages() {
+        for index in 0..200 {
+            let (source, target) = direction(&mut Random::new(0, "directions", index));
+            assert_ne!(source, target);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use burn::backend::tensor::FloatTensor;
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::*;
+
+use super::{AdamWOps, AdamWStep};
+use crate::cpu::{contiguous, values, vectorized};
+
+/// Values a thread takes at a time.
+const CHUNK: usize = 1 << 14;
+
+impl AdamWOps for Flex {
+    fn adamw(
+        parameter: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let grad = contiguous(grad);
+        let [mut parameter, mut first, mut second] = [parameter, first, second].map(whole);
+        let correction1 = 1.0 - step.beta1.powf(step.step as f64);
+        let correction2 = 1.0 - step.beta2.powf(step.step as f64);
+        let decay = (1.0 - step.learning_rate * step.weight_decay) as f32;
+        let step_size = (step.learning_rate / correction1) as f32;
+        let root_correction = correction2.sqrt() as f32;
+        let (beta1, beta2) = (step.beta1 as f32, step.beta2 as f32);
+        let (rest1, rest2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
+        let (epsilon, grad_scale) = (step.epsilon as f32, step.grad_scale as f32);
+        parameter
+            .storage_mut::<f32>()
+            .par_chunks_mut(CHUNK)
+            .zip(first.storage_mut::<f32>().par_chunks_mut(CHUNK))
+            .zip(second.storage_mut::<f32>().par_chunks_mut(CHUNK))
+            .zip(values(&grad).par_chunks(CHUNK))
+            .for_each(|(((parameter, first), second), grad)| {
+                vectorized(|| {
+                    let moments = first.iter_mut().zip(second);
+                    for ((p, (m, v)), g) in parameter.iter_mut().zip(moments).zip(grad) {
+                        let g = g * grad_scale;
+                        *m = beta1 * *m + rest1 * g;
+                        *v = beta2 * *v + rest2 * (g * g);
+                        let denominator = v.sqrt() / root_correction + epsilon;
+                        *p = decay * *p - step_size * (*m / denominator);
+                    }
+                });
+            });
+        (parameter, first, second)
+    }
+}
+
+/// The tensor with a storage of its own values and nothing else, so that it can change in place.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() && tensor.storage::<f32>().len() == tensor.layout().num_elements() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
+}

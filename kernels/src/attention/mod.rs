@@ -1,0 +1,95 @@
+//! Causal attention over a packed row of sequences: a token sees the earlier tokens of its own
+//! sequence, within a window where the layer has one.
+//!
+//! With s = scale · q·k, soft-capped to c·tanh(s / c) where there is a cap, the output is
+//! softmax(s) · v (Vaswani et al. 2017; soft-cap and window as in Gemma 2, arXiv 2408.00118). Query
+//! head h reads key head h / (heads / kv_heads). Only the output and each row's log-sum-exp are
+//! kept for the backward, which recomputes the scores (FlashAttention-2, arXiv 2307.08691).
+
+mod backward;
+mod cpu;
+pub(crate) mod reference;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+use crate::Segments;
+
+pub use reference::attention as attention_reference;
+
+/// How a layer attends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionOptions {
+    /// Factor on q·k.
+    pub scale: f32,
+    /// Soft-cap on the scaled scores, before the mask.
+    pub softcap: Option<f32>,
+    /// Keys a query sees, itself included.
+    pub window: Option<usize>,
+}
+
+/// Attention within each sequence of the row.
+///
+/// # Shapes
+/// - q: `[tokens, heads, head_dim]`
+/// - k, v: `[tokens, kv_heads, head_dim]`, heads a multiple of kv_heads
+/// - output: `[tokens, heads, head_dim]`
+pub fn attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    segments: &Segments,
+    options: AttentionOptions,
+) -> Tensor<3> {
+    let [tokens, heads, _] = q.dims();
+    let [_, kv_heads, _] = k.dims();
+    assert_eq!(tokens, segments.num_tokens(), "segments for the tokens");
+    assert!(
+        heads.is_multiple_of(kv_heads),
+        "{heads} query heads over {kv_heads} key heads"
+    );
+    if !crate::choice::cpu_fused(&q) {
+        return reference::attention(q, k, v, segments, options);
+    }
+    Tensor::from_dispatch(<Dispatch as AttentionOps>::attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        segments.clone(),
+        options,
+    ))
+}
+
+/// The operation on a backend's own tensors.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait AttentionOps: Backend {
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Segments,
+        options: AttentionOptions,
+    ) -> FloatTensor<Self>;
+
+    /// The output, and each row's log-sum-exp `[tokens, heads]`.
+    fn attention_forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Segments,
+        options: AttentionOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of q, k and v.
+    #[expect(clippy::too_many_arguments, reason = "the saved tensors are many")]
+    fn attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        logsumexp: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        segments: Segments,
+        options: AttentionOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}

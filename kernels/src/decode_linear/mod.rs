@@ -1,0 +1,35 @@
+//! A matmul for generation: a row of the result depends on its own row of input and on nothing
+//! else, bit for bit, so a sample does not depend on the batch it ran in.
+//!
+//! Rows are taken in blocks of one fixed size, the last one filled up with zeros. Every block is
+//! then the same gemm, whose order over the inner dimension is its own.
+
+mod cpu;
+mod reference;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+pub use reference::decode_linear as decode_linear_reference;
+
+/// `x · wᵀ`, row by row the same whatever the number of rows.
+///
+/// # Shapes
+/// - x: `[rows, in]`
+/// - weight: `[out, in]`
+/// - output: `[rows, out]`
+pub fn decode_linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    if !crate::choice::cpu_fused(&x) {
+        return reference::decode_linear(x, weight);
+    }
+    Tensor::from_dispatch(<Dispatch as DecodeLinearOps>::decode_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+    ))
+}
+
+/// The operation on a backend's own tensors.
+#[backend_extension(Flex)]
+pub(crate) trait DecodeLinearOps: Backend {
+    fn decode_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+}

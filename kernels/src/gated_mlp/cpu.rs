@@ -1,0 +1,103 @@
+use burn::backend::tensor::FloatTensor;
+use burn_backend::TensorMetadata;
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+use super::{Activation, GatedMlpOps};
+use crate::cpu::{contiguous, exp, tanh, tensor, values, vectorized};
+
+/// Values a thread takes at a time.
+const CHUNK: usize = 1 << 14;
+
+impl GatedMlpOps for Flex {
+    fn gated_mlp(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let [rows, width] = gate.shape().dims();
+        let (gate, up) = (contiguous(gate), contiguous(up));
+        let mut output = vec![0.0; rows * width];
+        output
+            .par_chunks_mut(CHUNK)
+            .zip(values(&gate).par_chunks(CHUNK))
+            .zip(values(&up).par_chunks(CHUNK))
+            .for_each(|((y, gate), up)| {
+                let each = y.iter_mut().zip(gate).zip(up);
+                match activation {
+                    Activation::Silu => vectorized(|| {
+                        each.for_each(|((y, &gate), up)| *y = silu(gate).0 * up);
+                    }),
+                    Activation::GeluTanh => vectorized(|| {
+                        each.for_each(|((y, &gate), up)| *y = gelu_tanh(gate).0 * up);
+                    }),
+                }
+            });
+        tensor(output, [rows, width])
+    }
+
+    fn gated_mlp_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [rows, width] = gate.shape().dims();
+        let (gate, up, grad) = (contiguous(gate), contiguous(up), contiguous(grad));
+        let mut grad_gate = vec![0.0; rows * width];
+        let mut grad_up = vec![0.0; rows * width];
+        grad_gate
+            .par_chunks_mut(CHUNK)
+            .zip(grad_up.par_chunks_mut(CHUNK))
+            .zip(values(&gate).par_chunks(CHUNK))
+            .zip(values(&up).par_chunks(CHUNK))
+            .zip(values(&grad).par_chunks(CHUNK))
+            .for_each(|((((d_gate, d_up), gate), up), dy)| match activation {
+                Activation::Silu => vectorized(|| backward(d_gate, d_up, gate, up, dy, silu)),
+                Activation::GeluTanh => {
+                    vectorized(|| backward(d_gate, d_up, gate, up, dy, gelu_tanh));
+                }
+            });
+        (
+            tensor(grad_gate, [rows, width]),
+            tensor(grad_up, [rows, width]),
+        )
+    }
+}
+
+#[inline(always)]
+fn backward(
+    d_gate: &mut [f32],
+    d_up: &mut [f32],
+    gate: &[f32],
+    up: &[f32],
+    dy: &[f32],
+    activation: impl Fn(f32) -> (f32, f32),
+) {
+    let each = d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(dy);
+    for ((((d_gate, d_up), &gate), up), dy) in each {
+        let (value, slope) = activation(gate);
+        *d_gate = dy * up * slope;
+        *d_up = dy * value;
+    }
+}
+
+/// SiLU and its derivative.
+#[inline(always)]
+fn silu(x: f32) -> (f32, f32) {
+    let sigmoid = 1.0 / (1.0 + exp(-x));
+    let value = x * sigmoid;
+    (value, sigmoid + value * (1.0 - sigmoid))
+}
+
+/// tanh-GELU and its derivative.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> (f32, f32) {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    const CUBIC: f32 = 0.044_715;
+    let square = x * x;
+    let t = tanh(SQRT_2_OVER_PI * x * (1.0 + CUBIC * square));
+    let half = 0.5 * (1.0 + t);
+    let inner_slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * square);
+    (x * half, half + 0.5 * x * (1.0 - t * t) * inner_slope)
+}

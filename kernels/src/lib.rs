@@ -1,0 +1,49 @@
+//! Keep's operations. One folder each: the public function and the choice of implementation in
+//! `mod.rs`, the definition of truth as plain tensor operations in `reference.rs`, and what runs in
+//! its place on the CPU in `cpu.rs`, with its hand-written backward.
+//!
+//! | operation | what it is |
+//! |---|---|
+//! | [`attention`] | causal attention over a packed row of sequences |
+//! | [`decode_attention`] | one query a sequence against its cache |
+//! | [`linear_logprobs`] | hidden states × head → per-token statistics, no `[tokens, vocab]` kept |
+//! | [`rms_norm`] | both conventions: `w` and `1 + w` |
+//! | [`rope`] | rotate-half position embedding |
+//! | [`gated_mlp`] | `act(gate) · up`, SiLU or tanh-GELU |
+//! | [`embedding`] | scaled look-up |
+//! | [`decode_linear`] | a matmul whose rows do not depend on how many there are |
+//! | [`adamw`] | one pass over parameter, gradient and moments |
+//!
+//! This is the only crate with `unsafe`, backend generics and device runtimes.
+#![warn(missing_docs)]
+
+pub mod adamw;
+pub mod attention;
+mod choice;
+mod cpu;
+pub mod decode_linear;
+pub mod device;
+
+pub mod embedding;
+pub mod gated_mlp;
+pub mod kv_cache;
+pub mod linear_logprobs;
+#[cfg(test)]
+mod parity;
+pub mod rms_norm;
+pub mod rope;
+mod segments;
+pub mod square_sum;
+
+pub use adamw::{AdamWStep, adamw};
+pub use attention::{AttentionOptions, attention};
+pub use choice::KernelSet;
+pub use decode_linear::decode_linear;
+pub use embedding::embedding;
+pub use gated_mlp::{Activation, gated_mlp};
+pub use kv_cache::{CacheRows, LayerCache, decode_attention};
+pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs};
+pub use rms_norm::{NormWeight, rms_norm};
+pub use rope::{Rotary, RotaryTable, rope};
+pub use segments::Segments;
+pub use square_sum::square_sum;

@@ -1,0 +1,219 @@
+use std::sync::Arc;
+
+use burn::backend::tensor::FloatTensor;
+use burn_backend::TensorMetadata;
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+use super::{LinearLogprobsOps, LogprobsOptions};
+use crate::cpu::{
+    Into, Mat, Threads, contiguous, exp, gemm, max, tanh, tensor, values, vectorized,
+};
+
+/// Logits in memory at a time: 16 MiB.
+const CHUNK_VALUES: usize = 1 << 22;
+
+impl LinearLogprobsOps for Flex {
+    fn linear_logprobs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self> {
+        let [tokens, width] = hidden.shape().dims();
+        let [vocab, _] = head.shape().dims();
+        let (hidden, head) = (contiguous(hidden), contiguous(head));
+        let (hidden, head) = (values(&hidden), values(&head));
+        let mut columns = vec![0.0; tokens * 4];
+        let mut logits = Vec::new();
+        for (start, rows) in chunks(tokens, vocab) {
+            product(&mut logits, hidden, head, [start, rows, vocab, width]);
+            logits
+                .par_chunks_mut(vocab)
+                .zip(columns[start * 4..].par_chunks_mut(4))
+                .zip(&targets[start..start + rows])
+                .for_each(|((logits, columns), &target)| {
+                    vectorized(|| columns.copy_from_slice(&statistics(logits, target, options)));
+                });
+        }
+        tensor(columns, [tokens, 4])
+    }
+
+    fn linear_logprobs_backward(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [tokens, width] = hidden.shape().dims();
+        let [vocab, _] = head.shape().dims();
+        let [hidden, head, columns, grad] = [hidden, head, columns, grad].map(contiguous);
+        let (hidden, head) = (values(&hidden), values(&head));
+        let (columns, grad) = (values(&columns), values(&grad));
+        let mut grad_hidden = vec![0.0; tokens * width];
+        let mut grad_head = vec![0.0; vocab * width];
+        let mut logits = Vec::new();
+        for (start, rows) in chunks(tokens, vocab) {
+            product(&mut logits, hidden, head, [start, rows, vocab, width]);
+            logits
+                .par_chunks_mut(vocab)
+                .zip(columns[start * 4..].par_chunks(4))
+                .zip(grad[start * 4..].par_chunks(4))
+                .zip(&targets[start..start + rows])
+                .for_each(|(((logits, columns), grad), &target)| {
+                    vectorized(|| grad_logits(logits, columns, grad, target, options));
+                });
+            let grad_logits = Mat::rows(&logits, vocab);
+            gemm(
+                [rows, width, vocab],
+                &mut grad_hidden[start * width..],
+                width,
+                Into::Overwrite,
+                1.0,
+                grad_logits,
+                Mat::rows(head, width),
+                Threads::All,
+            );
+            gemm(
+                [vocab, width, rows],
+                &mut grad_head,
+                width,
+                Into::Add,
+                1.0,
+                grad_logits.transposed(),
+                Mat::rows(&hidden[start * width..], width),
+                Threads::All,
+            );
+        }
+        (
+            tensor(grad_hidden, [tokens, width]),
+            tensor(grad_head, [vocab, width]),
+        )
+    }
+}
+
+/// (first row, rows) of each chunk.
+fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = (CHUNK_VALUES / vocab).max(1);
+    (0..tokens)
+        .step_by(rows)
+        .map(move |start| (start, rows.min(tokens - start)))
+}
+
+fn product(
+    logits: &mut Vec<f32>,
+    hidden: &[f32],
+    head: &[f32],
+    [start, rows, vocab, width]: [usize; 4],
+) {
+    logits.resize(rows * vocab, 0.0);
+    gemm(
+        [rows, vocab, width],
+        logits,
+        vocab,
+        Into::Overwrite,
+        1.0,
+        Mat::rows(&hidden[start * width..], width),
+        Mat::rows(head, width).transposed(),
+        Threads::All,
+    );
+}
+
+/// Product to z in place.
+#[inline(always)]
+fn scaled(logits: &mut [f32], options: LogprobsOptions) {
+    let inverse_temperature = 1.0 / options.temperature;
+    match options.softcap {
+        Some(cap) => {
+            let (inner, outer) = (1.0 / cap, cap * inverse_temperature);
+            for logit in logits {
+                *logit = outer * tanh(*logit * inner);
+            }
+        }
+        None if inverse_temperature != 1.0 => {
+            for logit in logits {
+                *logit *= inverse_temperature;
+            }
+        }
+        None => {}
+    }
+}
+
+#[inline(always)]
+fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32; 4] {
+    scaled(logits, options);
+    let largest = max(logits);
+    // Eight fixed lanes each for Σe, Σe·(z − max) and Σz.
+    let mut lanes = [[0.0f32; 8]; 3];
+    let mut add = |lane: usize, z: f32| {
+        let shifted = z - largest;
+        let e = exp(shifted);
+        // 0·(−∞) is the limit 0, not NaN.
+        let weighted = if e == 0.0 { 0.0 } else { e * shifted };
+        lanes[0][lane] += e;
+        lanes[1][lane] += weighted;
+        lanes[2][lane] += z;
+    };
+    let (chunks, rest) = logits.as_chunks::<8>();
+    for chunk in chunks {
+        for (lane, &z) in chunk.iter().enumerate() {
+            add(lane, z);
+        }
+    }
+    for (lane, &z) in rest.iter().enumerate() {
+        add(lane, z);
+    }
+    let [total, weighted, sum] = lanes.map(|lanes| lanes.iter().sum::<f32>());
+    let log_total = total.ln();
+    let logprob = logits[target as usize] - largest - log_total;
+    [
+        logprob,
+        largest + log_total,
+        log_total - weighted / total,
+        sum / logits.len() as f32,
+    ]
+}
+
+/// Product to its gradient in place.
+#[inline(always)]
+fn grad_logits(
+    logits: &mut [f32],
+    columns: &[f32],
+    grad: &[f32],
+    target: u32,
+    options: LogprobsOptions,
+) {
+    let &[_, logsumexp, entropy, _] = columns else {
+        unreachable!("four columns")
+    };
+    let &[g_logprob, g_logsumexp, g_entropy, g_mean] = grad else {
+        unreachable!("four columns")
+    };
+    if [g_logprob, g_logsumexp, g_entropy, g_mean] == [0.0; 4] {
+        logits.fill(0.0);
+        return;
+    }
+    scaled(logits, options);
+    let g_softmax = g_logsumexp - g_logprob;
+    let g_each = g_mean / logits.len() as f32;
+    let inverse_temperature = 1.0 / options.temperature;
+    let cap_slope = match options.softcap {
+        Some(cap) => options.temperature / cap,
+        None => 0.0,
+    };
+    let gradient = |z: f32, one_hot: f32| {
+        let log_p = z - logsumexp;
+        let p = exp(log_p);
+        let entropy_part = if p == 0.0 { 0.0 } else { p * (log_p + entropy) };
+        let dz = one_hot + g_softmax * p - g_entropy * entropy_part + g_each;
+        let ratio = z * cap_slope;
+        dz * inverse_temperature * (1.0 - ratio * ratio)
+    };
+    let at_target = gradient(logits[target as usize], g_logprob);
+    for logit in logits.iter_mut() {
+        *logit = gradient(*logit, 0.0);
+    }
+    logits[target as usize] = at_target;
+}

@@ -1,0 +1,122 @@
+//! Hidden states × language-model head → statistics of each token's distribution, without keeping
+//! a `[tokens, vocab]` buffer. Every loss is a small formula over its columns.
+//!
+//! With x = hidden · headᵀ, soft-capped to c·tanh(x / c) where there is a cap, z = x / temperature
+//! and p = softmax(z), the columns for a target y are
+//!
+//! | column | value | gradient with respect to z |
+//! |---|---|---|
+//! | log-probability | z_y − logsumexp(z) | 1\[y\] − p |
+//! | logsumexp | log Σ exp(z) | p |
+//! | entropy | −Σ p·log p | −p·(log p + H) |
+//! | mean logit | Σ z / vocab | 1 / vocab |
+//!
+//! The backward recomputes the logits chunk by chunk.
+
+mod backward;
+mod cpu;
+mod reference;
+
+use std::sync::Arc;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+pub use reference::linear_logprobs as linear_logprobs_reference;
+
+/// What happens between the head's product and the softmax.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogprobsOptions {
+    /// Divides the logits; 1 for the model's own distribution.
+    pub temperature: f32,
+    /// Soft-cap on the logits, before the temperature.
+    pub softcap: Option<f32>,
+}
+
+/// The statistics of each token, each `[tokens]`. Clones share one computation.
+#[derive(Clone, Debug)]
+pub struct Logprobs {
+    columns: Tensor<2>,
+}
+
+impl Logprobs {
+    /// log p(target).
+    pub fn logprob(&self) -> Tensor<1> {
+        self.column(0)
+    }
+
+    /// log Σ exp(z).
+    pub fn logsumexp(&self) -> Tensor<1> {
+        self.column(1)
+    }
+
+    /// −Σ p·log p, in nats.
+    pub fn entropy(&self) -> Tensor<1> {
+        self.column(2)
+    }
+
+    /// The mean of the logits.
+    pub fn mean_logit(&self) -> Tensor<1> {
+        self.column(3)
+    }
+
+    fn column(&self, index: usize) -> Tensor<1> {
+        self.columns.clone().narrow(1, index, 1).squeeze_dim(1)
+    }
+}
+
+/// The statistics of `targets` under softmax(hidden · headᵀ).
+///
+/// # Shapes
+/// - hidden: `[tokens, width]`
+/// - head: `[vocab, width]`
+/// - targets: one a token, below vocab
+///
+/// # Panics
+/// On a target outside the vocabulary.
+pub fn linear_logprobs(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: &Arc<[u32]>,
+    options: LogprobsOptions,
+) -> Logprobs {
+    let [tokens, _] = hidden.dims();
+    let [vocab, _] = head.dims();
+    assert_eq!(tokens, targets.len(), "a target for each token");
+    if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
+        panic!("target {target} in a vocabulary of {vocab}");
+    }
+    let columns = if crate::choice::cpu_fused(&hidden) {
+        Tensor::from_dispatch(<Dispatch as LinearLogprobsOps>::linear_logprobs(
+            hidden.into_dispatch(),
+            head.into_dispatch(),
+            targets.clone(),
+            options,
+        ))
+    } else {
+        reference::linear_logprobs(hidden, head, targets, options)
+    };
+    Logprobs { columns }
+}
+
+/// The operation on a backend's own tensors.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait LinearLogprobsOps: Backend {
+    /// `[tokens, 4]`.
+    fn linear_logprobs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self>;
+
+    /// The gradients of the hidden states and of the head.
+    fn linear_logprobs_backward(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}

@@ -1,0 +1,59 @@
+//! Root-mean-square normalisation: `y = x / sqrt(mean(x²) + eps) · w`, or `· (1 + w)`.
+//!
+//! Zhang and Sennrich 2019 (arXiv 1910.07467). Gemma stores `w` as the difference from one.
+
+mod backward;
+mod cpu;
+pub(crate) mod reference;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+pub use reference::rms_norm as rms_norm_reference;
+
+/// What the stored weight multiplies by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormWeight {
+    /// `w`: Qwen, Llama.
+    Plain,
+    /// `1 + w`: Gemma.
+    OnePlus,
+}
+
+/// Normalises each row of `x`.
+///
+/// # Shapes
+/// - x: `[rows, width]`
+/// - weight: `[width]`
+/// - output: `[rows, width]`, in x's dtype; the arithmetic is float32
+pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> Tensor<2> {
+    if !crate::choice::cpu_fused(&x) {
+        return reference::rms_norm(x, weight, eps, kind);
+    }
+    Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        eps,
+        kind,
+    ))
+}
+
+/// The operation on a backend's own tensors.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait RmsNormOps: Backend {
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        kind: NormWeight,
+    ) -> FloatTensor<Self>;
+
+    /// The gradients of x and of the weight.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+        kind: NormWeight,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}

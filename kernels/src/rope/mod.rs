@@ -1,0 +1,46 @@
+//! Rotary position embedding in the rotate-half form of Hugging Face (Su et al. 2021,
+//! arXiv 2104.09864): with a = position · θ^(−2i/d), the pair (xᵢ, xᵢ₊d⁄₂) turns by the angle a.
+
+mod backward;
+mod cpu;
+mod reference;
+mod table;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+pub use reference::rope as rope_reference;
+pub use table::{Rotary, RotaryTable};
+
+/// Turns every head of every token by its position.
+///
+/// # Shapes
+/// - x: `[tokens, heads, head_dim]`, head_dim even
+/// - table: of as many positions as x has tokens
+/// - output: as x
+pub fn rope(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
+    let [tokens, _, head_dim] = x.dims();
+    assert_eq!(tokens, table.positions().len(), "positions for the tokens");
+    assert_eq!(head_dim, table.head_dim(), "the table's head_dim");
+    if !crate::choice::cpu_fused(&x) {
+        return reference::rope(x, table);
+    }
+    Tensor::from_dispatch(<Dispatch as RopeOps>::rope(
+        x.into_dispatch(),
+        table.clone(),
+        Turn::Forward,
+    ))
+}
+
+/// Backward turns by the opposite angle: the rotation is orthogonal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Forward,
+    Backward,
+}
+
+/// The operation on a backend's own tensors.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait RopeOps: Backend {
+    fn rope(x: FloatTensor<Self>, table: RotaryTable, turn: Turn) -> FloatTensor<Self>;
+}

@@ -1,0 +1,111 @@
+use std::sync::{Arc, Mutex, OnceLock};
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The cosines and sines of one θ, made for as many positions as were asked for so far.
+#[derive(Debug)]
+pub struct Rotary {
+    inverse_frequencies: Vec<f32>,
+    angles: Mutex<Arc<Angles>>,
+}
+
+#[derive(Debug, Default)]
+struct Angles {
+    /// `[position][head_dim / 2]`.
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Rotary {
+    /// `factor` divides every frequency (Hugging Face's `linear` scaling); 1 for none. Frequencies
+    /// and angles are float32, as in transformers.
+    pub fn new(head_dim: usize, theta: f64, factor: f64) -> Self {
+        assert!(head_dim.is_multiple_of(2), "head_dim {head_dim} is odd");
+        let inverse_frequencies = (0..head_dim / 2)
+            .map(|i| {
+                let exponent = (2 * i) as f32 / head_dim as f32;
+                1.0 / (theta as f32).powf(exponent) / factor as f32
+            })
+            .collect();
+        Rotary {
+            inverse_frequencies,
+            angles: Mutex::default(),
+        }
+    }
+
+    /// The table for one row of tokens.
+    pub fn table(&self, positions: Arc<[u32]>) -> RotaryTable {
+        let needed = positions.iter().max().map_or(0, |&last| last as usize + 1);
+        let mut angles = self.angles.lock().expect("no holder of the table panics");
+        let half = self.inverse_frequencies.len();
+        if angles.cos.len() < needed * half {
+            *angles = Arc::new(self.angles(needed.next_power_of_two()));
+        }
+        RotaryTable(Arc::new(Inner {
+            positions,
+            half,
+            angles: angles.clone(),
+            on_device: OnceLock::new(),
+        }))
+    }
+
+    fn angles(&self, positions: usize) -> Angles {
+        let mut angles = Angles::default();
+        for position in 0..positions {
+            for frequency in &self.inverse_frequencies {
+                let angle = position as f32 * frequency;
+                angles.cos.push(angle.cos());
+                angles.sin.push(angle.sin());
+            }
+        }
+        angles
+    }
+}
+
+/// Cosines and sines for the tokens of one row. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RotaryTable(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    positions: Arc<[u32]>,
+    half: usize,
+    angles: Arc<Angles>,
+    /// What the reference path reads: made once a row, kept for all layers.
+    on_device: OnceLock<(Tensor<3>, Tensor<3>)>,
+}
+
+impl RotaryTable {
+    /// The positions of the row's tokens.
+    pub fn positions(&self) -> &[u32] {
+        &self.0.positions
+    }
+
+    /// Values a head has.
+    pub fn head_dim(&self) -> usize {
+        2 * self.0.half
+    }
+
+    /// The cosines and sines of a position, `head_dim / 2` each.
+    pub(crate) fn at(&self, position: u32) -> (&[f32], &[f32]) {
+        let start = position as usize * self.0.half;
+        let range = start..start + self.0.half;
+        (&self.0.angles.cos[range.clone()], &self.0.angles.sin[range])
+    }
+
+    /// `[tokens, 1, head_dim / 2]` each.
+    pub(crate) fn on_device(&self, device: &Device) -> (Tensor<3>, Tensor<3>) {
+        self.0
+            .on_device
+            .get_or_init(|| {
+                let shape = [self.0.positions.len(), 1, self.0.half];
+                let gather = |pick: fn((&[f32], &[f32])) -> Vec<f32>| {
+                    let positions = self.0.positions.iter();
+                    let values: Vec<f32> = positions.flat_map(|&p| pick(self.at(p))).collect();
+                    Tensor::from_data(TensorData::new(values, shape), device)
+                };
+                (gather(|(cos, _)| cos.to_vec()), gather(|(_, sin)| sin.to_vec()))
+            })
+            .clone()
+    }
+}

@@ -1,0 +1,21 @@
+//! Every training loss as a small formula over per-token log-probabilities.
+//!
+//! A loss knows no tokenizer, model or stage. It never divides by a size it found itself: each
+//! token comes with the weight that its denominator gave it ([`Denominator`]), counted over the
+//! whole optimizer step, so gradient accumulation and packing change nothing.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod advantages;
+mod cross_entropy;
+mod denominator;
+mod kl;
+mod policy_gradient;
+
+pub use advantages::{ScaleRewards, advantages};
+pub use cross_entropy::cross_entropy;
+pub use denominator::{Denominator, LossType};
+pub use kl::k3;
+pub use policy_gradient::{
+    PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
+};

@@ -1,0 +1,267 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use kernels::{
+    AttentionOptions, CacheRows, Logprobs, LogprobsOptions, Rotary, Segments, decode_linear,
+    linear_logprobs,
+};
+
+use crate::checkpoint::{Checkpoint, Dtype, LoadReport};
+use crate::config::{Family, LayerKind, ModelConfig};
+use crate::gemma2::Gemma2;
+use crate::gemma3::Gemma3;
+use crate::pass::Mode;
+use crate::qwen2::Qwen2;
+use crate::qwen3::Qwen3;
+use crate::{Error, KvCache, Pass, Weights};
+
+/// A decoder with its configuration: what is trained, scored and sampled from. Clones share their
+/// tensors.
+#[derive(Clone)]
+pub struct CausalLm {
+    config: Arc<ModelConfig>,
+    decoder: Decoder,
+    /// Of full and of sliding layers.
+    rotary: Arc<[Rotary; 2]>,
+    /// What the blocks compute in; parameters are float32.
+    dtype: DType,
+    device: Device,
+}
+
+/// The four families.
+#[derive(Module, Debug)]
+pub enum Decoder {
+    /// Gemma 2.
+    Gemma2(Gemma2),
+    /// Gemma 3, text.
+    Gemma3(Gemma3),
+    /// Qwen 2 and 2.5.
+    Qwen2(Qwen2),
+    /// Qwen 3.
+    Qwen3(Qwen3),
+}
+
+macro_rules! each_family {
+    ($decoder:expr, $model:ident => $body:expr) => {
+        match $decoder {
+            Decoder::Gemma2($model) => $body,
+            Decoder::Gemma3($model) => $body,
+            Decoder::Qwen2($model) => $body,
+            Decoder::Qwen3($model) => $body,
+        }
+    };
+}
+
+impl CausalLm {
+    /// Loads a folder in Hugging Face's layout, tensor by tensor, as float32.
+    ///
+    /// # Errors
+    /// `config.json` or a tensor is missing, broken, or not what the other says.
+    pub fn load(dir: &Path, device: &Device, dtype: DType) -> Result<(Self, LoadReport), Error> {
+        let config = ModelConfig::from_dir(dir)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let report = checkpoint.validate(&config)?;
+        let weights = Weights::from_checkpoint(&checkpoint, device);
+        Ok((Self::build(config, &weights, device, dtype)?, report))
+    }
+
+    /// An untrained model: matrices of standard deviation `std` from `seed`.
+    pub fn random(
+        config: ModelConfig,
+        seed: u64,
+        std: f32,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let weights = Weights::random(seed, std, device);
+        Self::build(config, &weights, device, dtype).expect("random weights have every tensor")
+    }
+
+    fn build(
+        config: ModelConfig,
+        weights: &Weights,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, Error> {
+        let decoder = match config.family {
+            Family::Gemma2 => Decoder::Gemma2(Gemma2::load(weights, &config)?),
+            Family::Gemma3 => Decoder::Gemma3(Gemma3::load(weights, &config)?),
+            Family::Qwen2 => Decoder::Qwen2(Qwen2::load(weights, &config)?),
+            Family::Qwen3 => Decoder::Qwen3(Qwen3::load(weights, &config)?),
+        };
+        let rotary = [LayerKind::Full, LayerKind::Sliding].map(|kind| {
+            let rope = config.rope(kind);
+            Rotary::new(config.head_dim, rope.theta, rope.linear_factor)
+        });
+        Ok(CausalLm {
+            config: Arc::new(config),
+            decoder,
+            rotary: Arc::new(rotary),
+            dtype,
+            device: device.clone(),
+        })
+    }
+
+    /// What the model looks like.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What its blocks compute in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The model without gradients, sharing its tensors: for generation and scoring.
+    pub fn valid(&self) -> Self {
+        CausalLm {
+            decoder: self.decoder.valid(),
+            device: self.device.clone().inner(),
+            ..self.clone()
+        }
+    }
+
+    /// Shows every parameter to `visitor`; see [`parameter_name`](crate::save::parameter_name).
+    pub fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        each_family!(&self.decoder, model => model.visit(visitor));
+    }
+
+    /// Replaces every parameter by what `mapper` makes of it.
+    pub fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let decoder = match self.decoder {
+            Decoder::Gemma2(model) => Decoder::Gemma2(model.map(mapper)),
+            Decoder::Gemma3(model) => Decoder::Gemma3(model.map(mapper)),
+            Decoder::Qwen2(model) => Decoder::Qwen2(model.map(mapper)),
+            Decoder::Qwen3(model) => Decoder::Qwen3(model.map(mapper)),
+        };
+        CausalLm { decoder, ..self }
+    }
+
+    /// The hidden states of a packed row of sequences, after the final norm.
+    ///
+    /// # Shapes
+    /// - output: `[tokens, hidden]`
+    pub fn hidden(&self, ids: &Arc<[u32]>, segments: &Segments) -> Tensor<2> {
+        self.forward(ids, Mode::Packed(segments.clone()))
+    }
+
+    /// As [`Self::hidden`] for a row of prompts, keeping prompt i's keys and values in slot
+    /// `slots[i]`.
+    pub(crate) fn prefill(
+        &self,
+        ids: &Arc<[u32]>,
+        segments: &Segments,
+        slots: &[usize],
+        cache: &mut KvCache,
+    ) -> Tensor<2> {
+        let ranges = segments.ranges().zip(slots);
+        let slots = ranges
+            .flat_map(|(range, &slot)| range.map(move |_| slot))
+            .collect();
+        self.forward(
+            ids,
+            Mode::Prefill {
+                segments: segments.clone(),
+                slots,
+                cache,
+            },
+        )
+    }
+
+    /// The hidden states of one new token a sequence.
+    pub(crate) fn decode(
+        &self,
+        ids: &Arc<[u32]>,
+        rows: CacheRows,
+        positions: Arc<[u32]>,
+        cache: &mut KvCache,
+    ) -> Tensor<2> {
+        self.forward(
+            ids,
+            Mode::Decode {
+                rows,
+                positions,
+                cache,
+            },
+        )
+    }
+
+    fn forward(&self, ids: &Arc<[u32]>, mode: Mode) -> Tensor<2> {
+        let positions = mode.positions();
+        let tables = [0, 1].map(|kind: usize| self.rotary[kind].table(positions.clone()));
+        let mut pass = Pass::new(mode, tables);
+        let scale = self.config.embedding_scale(checkpoint_dtype(self.dtype));
+        each_family!(&self.decoder, model => {
+            let mut x = model.embed(ids, scale.unwrap_or(1.0)).cast(self.dtype);
+            for layer in &model.layers {
+                x = layer.forward(x, &mut pass);
+            }
+            model.norm.forward(x)
+        })
+    }
+
+    /// The language-model head `[vocab, hidden]`, the embedding where they are tied, in the dtype
+    /// of the computation.
+    pub fn head(&self) -> Tensor<2> {
+        let head = each_family!(&self.decoder, model => match &model.lm_head {
+            Some(head) => head.weight.val(),
+            None => model.embed_tokens.weight.val(),
+        });
+        head.cast(self.dtype)
+    }
+
+    /// Statistics of `targets` at these hidden states.
+    ///
+    /// # Shapes
+    /// - hidden: `[tokens, hidden]`
+    pub fn logprobs(
+        &self,
+        hidden: Tensor<2>,
+        targets: &Arc<[u32]>,
+        temperature: f64,
+    ) -> Logprobs {
+        let options = LogprobsOptions {
+            temperature: temperature as f32,
+            softcap: self.config.final_logit_softcapping.map(|cap| cap as f32),
+        };
+        linear_logprobs(hidden, self.head(), targets, options)
+    }
+
+    /// The logits of each row, in float32; a row does not depend on the others.
+    ///
+    /// # Shapes
+    /// - hidden: `[rows, hidden]`
+    /// - output: `[rows, vocab]`
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let logits = decode_linear(hidden, self.head()).cast(FloatDType::F32);
+        match self.config.final_logit_softcapping {
+            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+            None => logits,
+        }
+    }
+}
+
+impl ModelConfig {
+    pub(crate) fn attention_options(&self, layer: usize) -> AttentionOptions {
+        AttentionOptions {
+            scale: self.query_scale as f32,
+            softcap: self.attn_logit_softcapping.map(|cap| cap as f32),
+            window: self.layer(layer).window,
+        }
+    }
+}
+
+fn checkpoint_dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::BF16 => Dtype::Bfloat16,
+        DType::F16 => Dtype::Float16,
+        _ => Dtype::Float32,
+    }
+}

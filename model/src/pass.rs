@@ -1,0 +1,100 @@
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use kernels::{AttentionOptions, CacheRows, RotaryTable, Segments};
+
+use crate::KvCache;
+use crate::config::LayerKind;
+
+/// What the blocks are told about the tokens of one forward pass: their positions, which of them
+/// see which, and where keys and values go.
+pub struct Pass<'a> {
+    mode: Mode<'a>,
+    /// Rotary tables of full and of sliding layers.
+    tables: [RotaryTable; 2],
+}
+
+pub(crate) enum Mode<'a> {
+    /// A packed row, as in training and scoring.
+    Packed(Segments),
+    /// A packed row of prompts whose keys and values are kept, one slot a prompt.
+    Prefill {
+        segments: Segments,
+        /// The slot of each token.
+        slots: Vec<usize>,
+        cache: &'a mut KvCache,
+    },
+    /// One new token a sequence.
+    Decode {
+        rows: CacheRows,
+        positions: Arc<[u32]>,
+        cache: &'a mut KvCache,
+    },
+}
+
+impl Mode<'_> {
+    pub(crate) fn positions(&self) -> Arc<[u32]> {
+        match self {
+            Mode::Packed(segments) | Mode::Prefill { segments, .. } => segments.positions(),
+            Mode::Decode { positions, .. } => positions.clone(),
+        }
+    }
+}
+
+impl<'a> Pass<'a> {
+    pub(crate) fn new(mode: Mode<'a>, tables: [RotaryTable; 2]) -> Self {
+        Pass { mode, tables }
+    }
+
+    /// The rotary angles of the tokens, for layers of a kind.
+    pub fn rotary(&self, kind: LayerKind) -> &RotaryTable {
+        match kind {
+            LayerKind::Full => &self.tables[0],
+            LayerKind::Sliding => &self.tables[1],
+        }
+    }
+
+    /// `x · weightᵀ`. In generation a row's result does not depend on the other rows.
+    pub(crate) fn linear(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        match self.mode {
+            Mode::Packed(_) => x.matmul(weight.transpose()),
+            Mode::Prefill { .. } | Mode::Decode { .. } => kernels::decode_linear(x, weight),
+        }
+    }
+
+    /// Attention of a layer's queries over the keys they may see, the new ones included.
+    ///
+    /// # Shapes
+    /// - q and the output: `[tokens, heads, head_dim]`
+    /// - k, v: `[tokens, kv_heads, head_dim]`
+    pub(crate) fn attend(
+        &mut self,
+        layer: usize,
+        q: Tensor<3>,
+        k: Tensor<3>,
+        v: Tensor<3>,
+        options: AttentionOptions,
+    ) -> Tensor<3> {
+        match &mut self.mode {
+            Mode::Packed(segments) => kernels::attention(q, k, v, segments, options),
+            Mode::Prefill {
+                segments,
+                slots,
+                cache,
+            } => {
+                let positions = segments.positions();
+                cache.layer(layer).write(k.clone(), v.clone(), slots, &positions);
+                kernels::attention(q, k, v, segments, options)
+            }
+            Mode::Decode {
+                rows,
+                positions,
+                cache,
+            } => {
+                let cache = cache.layer(layer);
+                cache.write(k, v, &rows.slots, positions);
+                kernels::decode_attention(q, cache, rows, options)
+            }
+        }
+    }
+}

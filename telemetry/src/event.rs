@@ -1,0 +1,193 @@
+//! The whole vocabulary of `events.jsonl`.
+//!
+//! Every event has the fields named here and may have more ([`Fields`]), all at the top level of its line:
+//! `{"v":1,"time":1763906709000,"kind":"step","step":12,"loss":1.92,…,"rewards/margins":0.31}`.
+
+use crate::vocabulary::events;
+use crate::{Fields, Scalar};
+use serde::{Deserialize, Serialize};
+
+events! {
+    /// The first line of every process that works on the run.
+    struct RunStarted = "run_started" {
+        /// `cpt`, `sft`, `po` or `rl`.
+        stage: String,
+        /// The model's path or name.
+        model: String,
+        /// The device in words.
+        device: String,
+        /// The type computed in.
+        dtype: String,
+        /// Parameters of the model.
+        parameters: u64,
+        /// The seed everything random derives from.
+        seed: u64,
+        /// The last optimizer step the recipe asks for.
+        total_steps: u64,
+    }
+
+    /// One optimizer step.
+    struct Step = "step" {
+        /// Its number, from 1.
+        step: u64,
+        /// The loss over all its micro-batches.
+        loss: Scalar,
+        /// The global gradient norm before clipping.
+        grad_norm: Scalar,
+        /// The learning rate applied.
+        learning_rate: Scalar,
+        /// Tokens trained on per second of the whole step.
+        tokens_per_second: Scalar,
+    }
+
+    /// One evaluation; its own metrics are further fields.
+    struct Evaluation = "evaluation" {
+        /// Optimizer steps taken before it.
+        step: u64,
+        /// The suite's or data set's name.
+        name: String,
+        /// The same metrics by group, e.g. language pairs; may be empty.
+        table: Vec<EvaluationRow>,
+    }
+
+    /// A checkpoint that is whole on disk.
+    struct Checkpoint = "checkpoint" {
+        /// Optimizer steps in it.
+        step: u64,
+        /// Its directory.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// What writing it took.
+        seconds: Scalar,
+    }
+
+    /// Training goes on from a checkpoint: steps after `from_step` logged before are abandoned.
+    struct Resumed = "resumed" {
+        /// Optimizer steps in the checkpoint.
+        from_step: u64,
+    }
+
+    /// Something began that may take minutes without a step: `compile`, `rollout`, `evaluate`, `checkpoint`, `train`, …
+    struct Phase = "phase" {
+        /// What began.
+        name: String,
+        /// Optimizer steps taken so far.
+        step: u64,
+    }
+
+    /// The process lives.
+    struct Heartbeat = "heartbeat" {}
+
+    /// The machine's state; GPUs go into further fields.
+    struct System = "system" {
+        /// Processor use over all cores, 0 to 100.
+        cpu_percent: Option<Scalar>,
+        /// Main memory in use on the machine.
+        memory_used_bytes: Option<u64>,
+        /// The state of each GPU in use.
+        gpus: Option<Vec<Gpu>>,
+    }
+
+    /// Something a person should know about and need not act on.
+    struct Warning = "warning" {
+        /// In a sentence.
+        message: String,
+        /// Optimizer steps taken so far, where training has begun.
+        step: Option<u64>,
+    }
+
+    /// A monitoring rule fired.
+    struct Alert = "alert" {
+        /// The rule, e.g. `frac_reward_zero_std > 0.8`.
+        rule: String,
+        /// In a sentence, with the value.
+        message: String,
+        /// Optimizer steps taken so far.
+        step: Option<u64>,
+    }
+
+    /// An answer to a request in the control box.
+    struct Control = "control" {
+        /// The request's id.
+        id: String,
+        /// What was asked for.
+        action: String,
+        /// How far it got.
+        status: ControlStatus,
+        /// Why it was refused.
+        reason: Option<String>,
+    }
+
+    /// The run ended as intended.
+    struct Finished = "finished" {
+        /// `completed`, `stopped` (by the user) or `diverged` (by policy).
+        reason: String,
+        /// Optimizer steps taken in all.
+        step: u64,
+        /// Time spent by this process.
+        seconds: Scalar,
+    }
+
+    /// The run ended with an error.
+    struct Failed = "failed" {
+        /// The error, as printed.
+        message: String,
+    }
+}
+
+/// One row of an evaluation's table, e.g. `{"group":"en-de","count":997,"metrics":{"chrf":63.1}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRow {
+    /// What the row is about.
+    pub group: String,
+    /// Examples in it.
+    pub count: u64,
+    /// Its metrics, in the order of columns.
+    pub metrics: Fields,
+}
+
+/// A GPU's state; what the driver does not tell is missing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Use, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization_percent: Option<Scalar>,
+    /// Memory in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used_bytes: Option<u64>,
+    /// Memory in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_total_bytes: Option<u64>,
+    /// Temperature in degrees Celsius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<Scalar>,
+    /// Power drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_watts: Option<Scalar>,
+}
+
+/// How far a control request got: accepted or refused at once, done when it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlStatus {
+    /// It will be done.
+    Accepted,
+    /// It will not; the event says why.
+    Refused,
+    /// It has been done.
+    Done,
+}
+
+impl Warning {
+    /// A warning before training has begun; set `step` once it has.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            step: None,
+            fields: Fields::new(),
+        }
+    }
+}

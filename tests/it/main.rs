@@ -1,0 +1,11 @@
+//! The workspace's one integration-test binary: what crosses crates, what compares with other
+//! people's programs, and the program itself.
+
+mod checkpoints;
+mod devices;
+mod generation;
+mod golden;
+mod grpo;
+mod parity;
+mod program;
+mod tidy;

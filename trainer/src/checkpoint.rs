@@ -1,0 +1,167 @@
+//! A checkpoint: a model folder in Hugging Face's layout, and beside it what training needs to go
+//! on as if it had not stopped.
+//!
+//! ```text
+//! checkpoint-40/
+//!   config.json model.safetensors tokenizer.json …   loads in transformers
+//!   trainer_state/state.json                         step, the stage's own state
+//!   trainer_state/moments.safetensors                AdamW's moments, float32
+//!   trainer_state/master.safetensors                 the float32 weights, where the model's are not
+//! ```
+//!
+//! It is written aside, flushed to the disk and renamed, so it is there whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use model::checkpoint::{Dtype, TensorFile, read_tensors, write_tensors};
+use model::{CausalLm, host_values};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use telemetry::{RunDir, StagedDir};
+
+use crate::TrainError;
+use crate::optimizer::AdamW;
+
+const STATE: &str = "trainer_state";
+
+/// What training goes on from, besides weights and moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// The step at which the run ends.
+    pub total_steps: u64,
+    /// The stage that wrote it.
+    pub stage: String,
+    /// The stage's own state.
+    pub stage_state: Value,
+}
+
+/// Writes `checkpoint-<step>` and returns it with its size.
+///
+/// # Errors
+/// A file cannot be written: the disk is full, or the folder is read-only. Older checkpoints stay
+/// as they were.
+pub fn save(
+    run_dir: &RunDir,
+    model: &CausalLm,
+    optimizer: &AdamW,
+    state: &TrainState,
+    tokenizer_dir: &Path,
+    dtype: Dtype,
+) -> Result<(PathBuf, u64), TrainError> {
+    let staged = StagedDir::create(run_dir.checkpoint_dir(state.step))?;
+    let dir = staged.path();
+    model.save(dir, dtype)?;
+    copy_tokenizer(tokenizer_dir, dir)?;
+    let state_dir = dir.join(STATE);
+    fs::create_dir(&state_dir).map_err(TrainError::io(&state_dir))?;
+    let json = serde_json::to_vec(state).expect("a state serialises");
+    let state_file = state_dir.join("state.json");
+    fs::write(&state_file, json).map_err(TrainError::io(&state_file))?;
+
+    let mut moments = Vec::new();
+    for (name, [first, second]) in optimizer.moments() {
+        moments.push((format!("first.{name}"), host_values(first.clone())));
+        moments.push((format!("second.{name}"), host_values(second.clone())));
+    }
+    write_flat(&state_dir.join("moments.safetensors"), &moments)?;
+    if dtype != Dtype::Float32 {
+        let master: Vec<(String, Vec<f32>)> = model
+            .parameters()
+            .into_iter()
+            .map(|(name, tensor)| (name, host_values(tensor)))
+            .collect();
+        write_flat(&state_dir.join("master.safetensors"), &master)?;
+    }
+    let bytes = dir_bytes(dir)?;
+    Ok((staged.commit()?, bytes))
+}
+
+/// Copies what makes a model folder's tokenizer, byte for byte.
+pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), TrainError> {
+    for file in datasets::Tokenizer::files(from) {
+        let name = file.file_name().expect("a file has a name");
+        fs::copy(&file, to.join(name)).map_err(TrainError::io(&file))?;
+    }
+    Ok(())
+}
+
+/// The training state of a checkpoint.
+///
+/// # Errors
+/// The folder is no checkpoint of this program.
+pub fn read_state(dir: &Path) -> Result<TrainState, TrainError> {
+    let path = dir.join(STATE).join("state.json");
+    let json = fs::read(&path).map_err(TrainError::io(&path))?;
+    serde_json::from_slice(&json).map_err(|error| {
+        TrainError::Checkpoint(format!(
+            "{}: {error}\nhint: remove this checkpoint, and `--resume auto` takes the one before",
+            path.display()
+        ))
+    })
+}
+
+/// Loads the model of a checkpoint with its float32 weights, and the optimizer's moments.
+pub fn restore(
+    dir: &Path,
+    device: &Device,
+    dtype: DType,
+    optimizer: &mut AdamW,
+) -> Result<CausalLm, TrainError> {
+    let (mut model, _) = CausalLm::load(dir, device, dtype)?;
+    let master = dir.join(STATE).join("master.safetensors");
+    if master.exists() {
+        let file = TensorFile::open(&master)?;
+        model = model.with_parameters(|name| Ok::<_, TrainError>(file.tensor(name)?.to_f32()))?;
+    }
+    let path = dir.join(STATE).join("moments.safetensors");
+    let mut firsts = BTreeMap::new();
+    let mut seconds = BTreeMap::new();
+    for tensor in read_tensors(&path)? {
+        match tensor.name.split_once('.') {
+            Some(("first", name)) => firsts.insert(name.to_owned(), tensor.values),
+            Some(("second", name)) => seconds.insert(name.to_owned(), tensor.values),
+            _ => None,
+        };
+    }
+    let moments = firsts
+        .into_iter()
+        .map(|(name, first)| match seconds.remove(&name) {
+            Some(second) => Ok((name, [first, second])),
+            None => Err(TrainError::Checkpoint(format!(
+                "{}: no second moment of {name}",
+                path.display()
+            ))),
+        })
+        .collect::<Result<_, _>>()?;
+    optimizer.restore(moments, &device.clone().inner());
+    Ok(model)
+}
+
+fn write_flat(path: &Path, tensors: &[(String, Vec<f32>)]) -> Result<(), TrainError> {
+    let shapes: Vec<[usize; 1]> = tensors.iter().map(|(_, v)| [v.len()]).collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> = tensors
+        .iter()
+        .zip(&shapes)
+        .map(|((name, values), shape)| (name.as_str(), &shape[..], values.as_slice()))
+        .collect();
+    Ok(write_tensors(path, &tensors)?)
+}
+
+fn dir_bytes(dir: &Path) -> Result<u64, TrainError> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir).map_err(TrainError::io(dir))? {
+        let entry = entry.map_err(TrainError::io(dir))?;
+        let metadata = entry.metadata().map_err(TrainError::io(dir))?;
+        bytes += if metadata.is_dir() {
+            dir_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,30 @@
+//! The command line's verbs, one file each: wiring, no mathematics.
+
+mod doctor;
+mod generate;
+mod metrics;
+mod opened;
+mod score;
+mod train;
+mod watch;
+
+use kernels::KernelSet;
+
+use crate::TrainError;
+use crate::cli::Command;
+
+/// Does what the user asks for.
+///
+/// # Errors
+/// Whatever ends the command early; [`TrainError::exit_code`] says with which code.
+pub fn run(command: Command) -> Result<(), TrainError> {
+    KernelSet::from_env().map_err(TrainError::Usage)?;
+    match command {
+        Command::Train(args) => train::run(&args),
+        Command::Score(args) => score::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Watch(args) => watch::run(&args),
+    }
+}

@@ -1,0 +1,142 @@
+use std::path::{Path, PathBuf};
+
+use kernels::device::{OpenDevice, open};
+use telemetry::RunDir;
+
+use crate::TrainError;
+use crate::cli::{Resume, StageChoice, TrainArgs, TuiMode};
+use crate::demo::Demo;
+use crate::recipe::{RawRecipe, StageName, for_stage, unused_keys};
+use crate::run::{self, RunEnd, RunRequest};
+use crate::table;
+
+/// The stages there are, in the order they build on one another.
+const STAGES: [StageName; 3] = [StageName::Cpt, StageName::Sft, StageName::Rl];
+
+/// Runs the named stage, and before it what it builds on: in the demo the earlier stages whose
+/// checkpoints are missing, with `--stage all` every stage.
+pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
+    let raw = args.raw_recipe()?;
+    let output = args.output.clone().unwrap_or_else(|| {
+        let stage = args.stage.named().map_or("all", StageName::as_str);
+        PathBuf::from("runs").join(format!("{}{stage}", demo_prefix(args)))
+    });
+    let device = open(args.device)?;
+    eprintln!("device {} ({})", device.name, device.description);
+    if args.tui == TuiMode::Always {
+        eprintln!("note: `trainer watch {}` shows the run, from another terminal", output.display());
+    }
+    let stages = stages(args)?;
+    let demo = match args.is_demo() {
+        true => Some(prepare_demo(args, &raw, &output, &device)?),
+        false => None,
+    };
+    let mut previous = demo.as_ref().map(|demo| demo.base.clone());
+    let last = stages.len() - 1;
+    for (position, &stage) in stages.iter().enumerate() {
+        let dir = match position == last && args.stage != StageChoice::All {
+            true => output.clone(),
+            false => output.join(stage.as_str()),
+        };
+        let mut raw = raw.clone();
+        if let Some(demo) = &demo {
+            demo_layer(args, &mut raw, stage, demo);
+        }
+        if args.stage.named().is_none() || position == last {
+            for key in unused_keys(&raw, stage) {
+                eprintln!("note: {key}");
+            }
+        }
+        let recipe = for_stage(&raw, stage)?;
+        let model_dir = match &previous {
+            Some(dir) => dir.clone(),
+            None => recipe.require_model()?.to_owned(),
+        };
+        eprintln!("\nstage {stage}: {} → {}", model_dir.display(), dir.display());
+        let end = run::run(RunRequest {
+            recipe,
+            model_dir,
+            output: dir.clone(),
+            device: device.clone(),
+            resume: match position == last {
+                true => args.resume.clone(),
+                false => Resume::Auto,
+            },
+        })?;
+        match end {
+            RunEnd::AlreadyFinished => eprintln!("{} had finished before", dir.display()),
+            RunEnd::Trained(outcome) if position == last || args.stage == StageChoice::All => {
+                print!("{}", table::outcome(&outcome));
+            }
+            RunEnd::Trained(_) => {}
+        }
+        previous = Some(newest_checkpoint(&dir)?);
+    }
+    if let Some(checkpoint) = previous {
+        println!("\n{}", checkpoint.display());
+    }
+    Ok(())
+}
+
+fn demo_prefix(args: &TrainArgs) -> &'static str {
+    if args.is_demo() { "demo-" } else { "" }
+}
+
+fn stages(args: &TrainArgs) -> Result<Vec<StageName>, TrainError> {
+    if args.stage == StageChoice::Po {
+        return Err(TrainError::Usage(
+            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are"
+                .to_owned(),
+        ));
+    }
+    match args.stage.named() {
+        None => {
+            eprintln!("note: the preference stage is not there yet and is left out");
+            Ok(STAGES.to_vec())
+        }
+        Some(named) if args.is_demo() => {
+            let last = STAGES.iter().position(|&stage| stage == named);
+            Ok(STAGES[..=last.expect("po was refused")].to_vec())
+        }
+        Some(named) => Ok(vec![named]),
+    }
+}
+
+/// Corpus, tokenizer and untrained model, from the recipe's seed.
+fn prepare_demo(
+    args: &TrainArgs,
+    raw: &RawRecipe,
+    output: &Path,
+    device: &OpenDevice,
+) -> Result<Demo, TrainError> {
+    eprintln!(
+        "no model, data or recipe was given: this is the built-in demo, a small model on a corpus \
+         that the program makes up"
+    );
+    let stage = args.stage.named().unwrap_or(StageName::Cpt);
+    let seed = for_stage(raw, stage)?.model.seed;
+    // A plain file in the way is reported before anything is made beside it.
+    RunDir::create(output)?;
+    Demo::prepare(output, seed, device)
+}
+
+/// The demo's files, and the named stage's seed for the stages before it too: all of them are made
+/// for this run.
+fn demo_layer(args: &TrainArgs, raw: &mut RawRecipe, stage: StageName, demo: &Demo) {
+    let path = |path: PathBuf| path.display().to_string();
+    raw.flag(Some(stage), "the demo", "train_data", path(demo.train_data(stage)));
+    if stage == StageName::Rl {
+        raw.flag(Some(stage), "the demo", "eval_data", path(demo.eval_data()));
+    }
+    if let Some(seed) = args.seed {
+        raw.flag(Some(stage), "--seed", "seed", seed);
+    }
+}
+
+fn newest_checkpoint(dir: &Path) -> Result<PathBuf, TrainError> {
+    let checkpoint = RunDir::open(dir)?.newest_checkpoint()?;
+    let checkpoint = checkpoint.ok_or_else(|| {
+        TrainError::Checkpoint(format!("{}: no checkpoint was written", dir.display()))
+    })?;
+    Ok(checkpoint.path)
+}

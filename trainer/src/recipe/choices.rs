@@ -1,0 +1,178 @@
+//! The keys that take one word out of a list. Each enum's words are written once, here: parsing,
+//! error messages, the resolved recipe and the command line's help all read them.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! choices {
+    ($(
+        $(#[$attribute:meta])*
+        pub enum $name:ident { $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+ }
+    )+) => {$(
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_attribute])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every word a recipe may write, in the order of the variants.
+            pub const NAMES: &'static [&'static str] = &[$($word),+];
+
+            /// The word a recipe writes.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownWord { word: word.to_owned(), allowed: Self::NAMES }),
+                }
+            }
+        }
+    )+};
+}
+
+/// A word that is not in the list of a choice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is not one of {}", allowed.join(", "))]
+pub struct UnknownWord {
+    /// The word that was given.
+    pub word: String,
+    /// The words that are allowed.
+    pub allowed: &'static [&'static str],
+}
+
+choices! {
+    /// The four stages, in the order in which they are run.
+    pub enum StageName {
+        /// Continued pre-training on documents and translation pairs.
+        Cpt = "cpt",
+        /// Supervised fine-tuning on conversations.
+        Sft = "sft",
+        /// Preference optimization on chosen and rejected answers.
+        Po = "po",
+        /// Reinforcement learning with verifiable rewards.
+        Rl = "rl",
+    }
+
+    /// The number format of the computation. Master weights are float32 whatever it is.
+    pub enum Dtype {
+        /// bfloat16 on CUDA, float32 elsewhere.
+        Auto = "auto",
+        /// float32 throughout, without TF32.
+        Float32 = "float32",
+        /// bfloat16, with float32 in norms, softmax and losses.
+        Bfloat16 = "bfloat16",
+    }
+
+    /// How the learning rate moves after warm-up.
+    pub enum LrSchedulerType {
+        /// Stays at `learning_rate`.
+        Constant = "constant",
+        /// Falls on a straight line to `min_lr_ratio`.
+        Linear = "linear",
+        /// Falls on half a cosine to `min_lr_ratio`.
+        Cosine = "cosine",
+        /// Stays, then falls to `min_lr_ratio` over the last `decay_ratio` of the steps.
+        WarmupStableDecay = "warmup_stable_decay",
+        /// Falls with one over the square root of the step.
+        InverseSqrt = "inverse_sqrt",
+    }
+
+    /// What to do with a data line that cannot be used.
+    pub enum OnBadRecord {
+        /// Stop and say where the line is and what is wrong with it.
+        Error = "error",
+        /// Leave the line out, count it by reason and show the counts.
+        Skip = "skip",
+    }
+
+    /// What to do when a loss or a gradient norm is not finite.
+    pub enum OnNonfinite {
+        /// Stop the run.
+        Stop = "stop",
+        /// Leave out the optimizer step and go on.
+        Skip = "skip",
+    }
+
+    /// The assistant turns that are trained on.
+    pub enum TrainTurns {
+        /// Every assistant turn of a conversation.
+        All = "all",
+        /// The last assistant turn.
+        Last = "last",
+    }
+
+    /// The loss of a preference pair.
+    pub enum PreferenceLossType {
+        /// DPO: `-log sigmoid(beta * margin)`.
+        Sigmoid = "sigmoid",
+        /// `max(0, 1 - beta * margin)`.
+        Hinge = "hinge",
+        /// IPO: the squared distance of the per-token margin from `1 / (2 beta)`.
+        Ipo = "ipo",
+    }
+
+    /// How the token losses of a step's completions are averaged.
+    pub enum PolicyLossType {
+        /// The mean over each completion's tokens, then over completions.
+        Grpo = "grpo",
+        /// The mean over all tokens of the step.
+        Dapo = "dapo",
+        /// The sum over tokens / (completions * `max_completion_length`).
+        DrGrpo = "dr_grpo",
+    }
+
+    /// The standard deviation that divides an advantage.
+    pub enum ScaleRewards {
+        /// That of the completions of the same prompt.
+        Group = "group",
+        /// That of all completions of the step.
+        Batch = "batch",
+        /// None: advantages are centred only.
+        None = "none",
+    }
+}
+
+impl StageName {
+    /// The stages in the order in which they are run.
+    pub const ALL: [Self; 4] = [Self::Cpt, Self::Sft, Self::Po, Self::Rl];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dtype, LrSchedulerType, StageName};
+
+    #[test]
+    fn a_word_parses_back_to_its_variant() {
+        for stage in StageName::ALL {
+            assert_eq!(stage.as_str().parse(), Ok(stage));
+        }
+        for word in LrSchedulerType::NAMES {
+            assert_eq!(
+                word.parse::<LrSchedulerType>()
+                    .expect("a listed word")
+                    .as_str(),
+                *word
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_told_the_allowed_ones() {
+        let error = "fp8".parse::<Dtype>().expect_err("no such dtype");
+        assert_eq!(
+            error.to_string(),
+            "`fp8` is not one of auto, float32, bfloat16"
+        );
+    }
+}

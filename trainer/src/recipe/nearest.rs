@@ -1,0 +1,100 @@
+//! What an unknown key was probably meant to be.
+
+use super::GROUPS;
+
+/// Keys that people know from elsewhere and that Keep says differently.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("output_dir", "the run directory is a flag: `--output DIR`"),
+    ("device", "the device is a flag: `--device D`"),
+    (
+        "resume_from_checkpoint",
+        "resuming is a flag: `--resume DIR`",
+    ),
+    (
+        "stage",
+        "the stage is a flag: `--stage S`; a recipe has a table for each, such as [sft]",
+    ),
+    ("bf16", "write `dtype = \"bfloat16\"`"),
+    ("fp16", "write `dtype = \"bfloat16\"`: there is no float16"),
+];
+
+/// The sentence that helps someone who wrote the unknown key `name`.
+pub(super) fn suggestion(name: &str) -> String {
+    if let Some((_, advice)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
+        return (*advice).to_owned();
+    }
+    let keys = GROUPS.iter().flat_map(|group| group.keys);
+    let spellings = keys.flat_map(|key| {
+        std::iter::once(key.name)
+            .chain(key.spec.aliases.iter().copied())
+            .map(move |spelling| (edit_distance(name, spelling), key.name))
+    });
+    let (distance, nearest) = spellings
+        .min_by_key(|(distance, _)| *distance)
+        .expect("the schema has keys");
+    if distance <= (name.chars().count() / 3).max(2) {
+        format!("did you mean `{nearest}`?")
+    } else {
+        format!("the nearest key is `{nearest}`")
+    }
+}
+
+/// The least number of insertions, deletions, replacements and swaps of neighbours that turn `a`
+/// into `b` (the restricted Damerau-Levenshtein distance).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distance_counts_a_swap_of_neighbours_as_one() {
+        assert_eq!(edit_distance("beta", "beta"), 0);
+        assert_eq!(edit_distance("baet", "beta"), 2);
+        assert_eq!(edit_distance("ebta", "beta"), 1);
+        assert_eq!(edit_distance("", "beta"), 4);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_misspelled_key_is_told_the_key() {
+        assert_eq!(suggestion("learning_rat"), "did you mean `learning_rate`?");
+        assert_eq!(
+            suggestion("grad_accumulation_steps"),
+            "did you mean `gradient_accumulation_steps`?"
+        );
+        assert_eq!(
+            suggestion("num_generation"),
+            "did you mean `num_generations`?"
+        );
+    }
+
+    #[test]
+    fn a_misspelled_alias_is_told_the_key_itself() {
+        assert_eq!(
+            suggestion("micro_batch_sise"),
+            "did you mean `per_device_train_batch_size`?"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_a_flag_here_is_told_the_flag() {
+        assert!(suggestion("output_dir").contains("--output"));
+    }
+}

@@ -1,0 +1,238 @@
+//! From the layers as written to a recipe without a gap or a mistake.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::choices::{LrSchedulerType, StageName};
+use super::error::{Origin, RecipeError, RecipeErrors};
+use super::kind::spelled;
+use super::raw::{Entry, Layer, RawRecipe};
+use super::schema::{self, DefaultValue, Key};
+use super::stage_settings::StageSettings;
+use super::{Recipe, nearest};
+
+/// The recipe of one stage.
+///
+/// # Errors
+/// All that is wrong with the layers: unknown keys, values of a wrong type or out of range, and
+/// values that do not go together. Tables of other stages are checked too.
+pub fn for_stage(raw: &RawRecipe, stage: StageName) -> Result<Recipe, RecipeErrors> {
+    let mut given = given(raw, stage)?;
+    for key in schema::groups(stage).flat_map(|group| group.keys) {
+        if let (false, DefaultValue::Toml(text)) =
+            (given.contains_key(key.name), key.default(stage))
+        {
+            given.insert(key.name.to_owned(), built_in(key, text));
+        }
+    }
+    for key in schema::groups(stage).flat_map(|group| group.keys) {
+        if let (false, DefaultValue::Like(other)) =
+            (given.contains_key(key.name), key.default(stage))
+        {
+            given.insert(key.name.to_owned(), given[other].clone());
+        }
+    }
+    name_reward_weights(&mut given)?;
+    let recipe = Recipe::from_table(stage, &given);
+    RecipeErrors::or(disagreements(&recipe))?;
+    Ok(recipe)
+}
+
+/// A key that was given to a stage which does not use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedKey {
+    /// The key, as it was written.
+    pub key: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The stage that does not use it.
+    pub stage: StageName,
+    /// The stages that do.
+    pub used_by: Vec<StageName>,
+}
+
+/// The keys that hold for a stage and that it does not use. They are no error, but worth a line.
+pub fn unused_keys(raw: &RawRecipe, stage: StageName) -> Vec<UnusedKey> {
+    let addressed = raw
+        .entries
+        .iter()
+        .filter(|entry| entry.stage.unwrap_or(stage) == stage);
+    let unused = addressed.filter_map(|entry| {
+        let used_by: Vec<StageName> = schema::users(&entry.key).map(|(user, _)| user).collect();
+        let known = !used_by.is_empty();
+        (known && !used_by.contains(&stage)).then(|| UnusedKey {
+            key: entry.key.clone(),
+            origin: entry.origin.clone(),
+            stage,
+            used_by,
+        })
+    });
+    unused.collect()
+}
+
+impl fmt::Display for UnusedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let users: Vec<&str> = self.used_by.iter().map(|stage| stage.as_str()).collect();
+        let (origin, key, stage) = (&self.origin, &self.key, self.stage);
+        write!(
+            f,
+            "{origin}: stage {stage} does not use {key} (used by {})",
+            users.join(", ")
+        )
+    }
+}
+
+/// What the layers give the stage, by the keys' own names.
+fn given(raw: &RawRecipe, stage: StageName) -> Result<Table, RecipeErrors> {
+    let mut entries: Vec<&Entry> = raw.entries.iter().collect();
+    entries.sort_by_key(|entry| (entry.layer, entry.stage.is_some()));
+
+    let (mut given, mut errors) = (Table::new(), raw.unreadable.clone());
+    let mut givers: HashMap<&str, &Entry> = HashMap::new();
+    for entry in entries {
+        match checked(entry, stage) {
+            Err(error) => errors.push(error),
+            Ok(None) => {}
+            Ok(Some((key, value))) => {
+                given.insert(key.name.to_owned(), value);
+                let earlier = givers.insert(key.name, entry);
+                errors.extend(earlier.and_then(|earlier| given_twice(earlier, entry)));
+            }
+        }
+    }
+    RecipeErrors::or(errors)?;
+    Ok(given)
+}
+
+/// The key and the value that an entry gives the stage: `None` if it is for other stages alone.
+fn checked(entry: &Entry, stage: StageName) -> Result<Option<(&'static Key, Value)>, RecipeError> {
+    let addressed = entry.stage.unwrap_or(stage);
+    if let Some(key) = schema::find(addressed, &entry.key) {
+        return match key.spec.kind.accept(&entry.value) {
+            Some(value) => Ok((addressed == stage).then_some((key, value))),
+            None => Err(refused(entry, addressed, key)),
+        };
+    }
+    let mut users = schema::users(&entry.key);
+    let Some((user, key)) = users.next() else {
+        return Err(unknown(entry));
+    };
+    let used_somewhere = std::iter::once((user, key))
+        .chain(users)
+        .any(|(_, key)| key.spec.kind.accept(&entry.value).is_some());
+    if used_somewhere {
+        Ok(None)
+    } else {
+        Err(refused(entry, user, key))
+    }
+}
+
+fn unknown(entry: &Entry) -> RecipeError {
+    let (what, hint) = match (&entry.value, entry.key.parse::<StageName>()) {
+        (_, Ok(stage)) => ("key", format!("[{stage}] is a table of keys")),
+        (Value::Table(_), _) => (
+            "table",
+            "the tables are [cpt], [sft], [po] and [rl]".to_owned(),
+        ),
+        _ => ("key", nearest::suggestion(&entry.key)),
+    };
+    let message = format!("unknown {what} `{}`", entry.key);
+    RecipeError::new(Some(entry.origin.clone()), message).hint(hint)
+}
+
+fn refused(entry: &Entry, stage: StageName, key: &Key) -> RecipeError {
+    let (name, value, kind) = (key.name, spelled(&entry.value), key.spec.kind);
+    let others = || schema::users(name).filter(|(_, other)| other.spec.kind != kind);
+    let differs = if others().next().is_some() {
+        format!(" in stage {stage}")
+    } else {
+        String::new()
+    };
+    let message = format!("{name} = {value} is not allowed{differs}: expected {kind}");
+    let error = RecipeError::new(Some(entry.origin.clone()), message);
+    let taker = others().find(|(_, other)| other.spec.kind.accept(&entry.value).is_some());
+    match (key.spec.hint, taker) {
+        (Some(hint), _) => error.hint(hint),
+        (None, Some((other, _))) => {
+            error.hint(format!("it is for stage {other}: write it under [{other}]"))
+        }
+        (None, None) => error,
+    }
+}
+
+/// A file that gives a key under two of its names contradicts itself; TOML sees to one name.
+fn given_twice(earlier: &Entry, later: &Entry) -> Option<RecipeError> {
+    let same_table = earlier.layer == later.layer && earlier.stage == later.stage;
+    let in_file = matches!(later.layer, Layer::TopLevel | Layer::StageTable);
+    (same_table && in_file).then(|| {
+        let (one, other, place) = (&earlier.key, &later.key, &earlier.origin);
+        let message = format!("`{other}` is another name of `{one}`, which {place} gives already");
+        RecipeError::new(Some(later.origin.clone()), message).hint("leave one of the two")
+    })
+}
+
+fn built_in(key: &Key, text: &str) -> Value {
+    let value = text
+        .parse()
+        .ok()
+        .and_then(|value| key.spec.kind.accept(&value));
+    value.unwrap_or_else(|| {
+        panic!(
+            "the default {text} of {} is not {}",
+            key.name, key.spec.kind
+        )
+    })
+}
+
+/// Turns a list of reward weights into a table by the names of the reward functions.
+fn name_reward_weights(given: &mut Table) -> Result<(), RecipeErrors> {
+    let Some(Value::Array(weights)) = given.get("reward_weights") else {
+        return Ok(());
+    };
+    let names = given["reward_funcs"]
+        .as_array()
+        .expect("checked by the schema");
+    if weights.len() != names.len() {
+        let (weights, names) = (&given["reward_weights"], &given["reward_funcs"]);
+        let message = format!("reward_weights = {weights} does not match reward_funcs = {names}");
+        return Err(RecipeError::new(None, message)
+            .hint("give one weight for each function, or a table of name = weight")
+            .into());
+    }
+    let names = names
+        .iter()
+        .map(|name| name.as_str().expect("checked by the schema").to_owned());
+    let named: Table = names.zip(weights.iter().cloned()).collect();
+    given.insert("reward_weights".to_owned(), Value::Table(named));
+    Ok(())
+}
+
+/// Values that are sound alone and not together.
+fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
+    let mut errors = Vec::new();
+    let schedule = &recipe.schedule;
+    let stable = schedule.lr_scheduler_type == LrSchedulerType::WarmupStableDecay;
+    if stable && schedule.warmup_steps == 0 && schedule.warmup_ratio + schedule.decay_ratio > 1.0 {
+        let (warmup, decay) = (schedule.warmup_ratio, schedule.decay_ratio);
+        let message = format!(
+            "warmup_ratio = {warmup} and decay_ratio = {decay} together are more than the whole run"
+        );
+        errors.push(RecipeError::new(None, message).hint("their sum may be 1 at most"));
+    }
+    if let StageSettings::Rl(rl) = &recipe.stage
+        && !rl.reward_funcs.is_empty()
+    {
+        for name in rl
+            .reward_weights
+            .keys()
+            .filter(|name| !rl.reward_funcs.contains(name))
+        {
+            let message = format!("reward_weights has `{name}`, which is not in reward_funcs");
+            let hint = format!("reward_funcs are {}", rl.reward_funcs.join(", "));
+            errors.push(RecipeError::new(None, message).hint(hint));
+        }
+    }
+    errors
+}

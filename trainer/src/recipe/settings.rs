@@ -1,0 +1,117 @@
+//! The keys that every stage uses.
+
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::path::PathBuf;
+
+use super::choices::{
+    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite,
+    StageName::{self, Cpt, Po, Rl},
+};
+use super::kind::{Kind, MAX_COUNT};
+use super::schema::{Spec, boolean, choice, float, integer, settings};
+
+const EVERY_STAGE: &[StageName] = &StageName::ALL;
+
+settings! {
+    /// What is trained, in which precision.
+    pub struct ModelSettings in "Model" of EVERY_STAGE => {
+        /// Folder of the model to start from: config.json, safetensors and the tokenizer's files.
+        /// Unset, a stage starts from the stage before it.
+        model_name_or_path: Option<PathBuf> =
+            Spec::new(Kind::Path).aliases(&["model", "base_model"]);
+        /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; master
+        /// weights are float32 whatever it is.
+        dtype: Dtype = choice(Dtype::NAMES).default("'auto'");
+        /// Rank of the low-rank adapters; 0 trains every parameter.
+        lora_r: u32 = integer(0, 0)
+            .default("0")
+            .hint("LoRA is not there yet: only lora_r = 0, which trains every parameter");
+        /// Seed of everything random: sampling, shuffling, initialisation.
+        seed: u64 = integer(0, i64::MAX).default("42");
+    }
+}
+
+settings! {
+    /// Which records are read, and how many make a step.
+    pub struct DataSettings in "Data" of EVERY_STAGE => {
+        /// Files to train on, JSON Lines, read in this order.
+        train_data: Vec<PathBuf> = Spec::new(Kind::Paths).default("[]");
+        /// Held-out files for evaluation; none, and there is no evaluation.
+        eval_data: Vec<PathBuf> = Spec::new(Kind::Paths).default("[]");
+        /// A line that cannot be used: error stops and says where it is, skip leaves it out and
+        /// counts it.
+        on_bad_record: OnBadRecord = choice(OnBadRecord::NAMES).default("'error'");
+        /// Whether records are shuffled, anew in each epoch.
+        shuffle: bool = boolean().default("true");
+        /// Records in one micro-batch on one device: documents, conversations, pairs, or in RL
+        /// prompts, each with num_generations completions. With packing, rows of max_length tokens.
+        per_device_train_batch_size: usize =
+            integer(1, MAX_COUNT).default("8").except(Po, "4").aliases(&["micro_batch_size"]);
+        /// Micro-batches in one optimizer step. The loss of a step does not depend on the split.
+        gradient_accumulation_steps: usize = integer(1, MAX_COUNT).default("1");
+    }
+}
+
+settings! {
+    /// The learning rate over the run.
+    pub struct ScheduleSettings in "Learning rate" of EVERY_STAGE => {
+        /// Peak learning rate, reached at the end of warm-up.
+        learning_rate: f64 = float(Included(0.0), Included(1.0))
+            .default("2e-5")
+            .except(Po, "1e-6")
+            .except(Rl, "1e-6");
+        /// How the learning rate moves after warm-up.
+        lr_scheduler_type: LrSchedulerType =
+            choice(LrSchedulerType::NAMES).default("'cosine'").except(Rl, "'constant'");
+        /// Share of all steps in which the learning rate rises from 0 to its peak.
+        warmup_ratio: f64 = float(Included(0.0), Included(1.0))
+            .default("0.03")
+            .except(Cpt, "0.01")
+            .except(Po, "0.1")
+            .except(Rl, "0.0");
+        /// Steps of warm-up; above 0 it overrides warmup_ratio.
+        warmup_steps: usize = integer(0, MAX_COUNT).default("0");
+        /// Where linear, cosine and warmup_stable_decay end, as a share of learning_rate.
+        min_lr_ratio: f64 = float(Included(0.0), Included(1.0)).default("0.0");
+        /// Share of all steps in which warmup_stable_decay falls, at the end of the run.
+        decay_ratio: f64 = float(Included(0.0), Included(1.0)).default("0.1");
+    }
+}
+
+settings! {
+    /// AdamW.
+    pub struct OptimizerSettings in "Optimizer (AdamW)" of EVERY_STAGE => {
+        /// Decoupled weight decay, of every trained parameter.
+        weight_decay: f64 =
+            float(Included(0.0), Unbounded).default("0.01").except(Po, "0.0").except(Rl, "0.0");
+        /// Decay of the running mean of gradients.
+        adam_beta1: f64 = float(Included(0.0), Excluded(1.0)).default("0.9");
+        /// Decay of the running mean of squared gradients.
+        adam_beta2: f64 = float(Included(0.0), Excluded(1.0)).default("0.999").except(Cpt, "0.95");
+        /// Added to the root of the mean squared gradient.
+        adam_epsilon: f64 = float(Excluded(0.0), Included(1.0)).default("1e-8");
+        /// Gradients are scaled down to this global norm; 0 leaves them as they are.
+        max_grad_norm: f64 = float(Included(0.0), Unbounded).default("1.0");
+    }
+}
+
+settings! {
+    /// How long a run takes, what it saves and what it tells.
+    pub struct RunSettings in "Run" of EVERY_STAGE => {
+        /// Optimizer steps; the data repeats as needed. 0 leaves the length to num_train_epochs.
+        max_steps: usize = integer(0, MAX_COUNT).default("0");
+        /// Passes over the data, where max_steps is 0.
+        num_train_epochs: f64 =
+            float(Excluded(0.0), Unbounded).default("1.0").aliases(&["num_epochs"]);
+        /// Steps between checkpoints; 0 saves at the end alone.
+        save_steps: usize = integer(0, MAX_COUNT).default("500").except(Rl, "50");
+        /// Checkpoints to keep, the newest ones; 0 keeps all.
+        save_total_limit: usize = integer(0, MAX_COUNT).default("2");
+        /// Steps between evaluations; 0 evaluates at the end alone.
+        eval_steps: usize = integer(0, MAX_COUNT).default("100").except(Rl, "20");
+        /// Steps between progress lines; the event log has every step.
+        logging_steps: usize = integer(1, MAX_COUNT).default("10").except(Rl, "1");
+        /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out.
+        on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
+    }
+}

@@ -1,0 +1,121 @@
+//! The keys that only some stages use. A key may be here more than once, with another meaning,
+//! range or default: `beta` scales a preference in PO and a divergence in RL.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use super::choices::{
+    PolicyLossType, PreferenceLossType, ScaleRewards,
+    StageName::{self, Cpt, Po, Rl, Sft},
+    TrainTurns,
+};
+use super::kind::{Kind, MAX_COUNT};
+use super::schema::{Spec, boolean, choice, float, integer, settings};
+
+const MAX_LENGTH_ALIASES: &[&str] = &["cutoff_len", "sequence_len", "max_seq_length"];
+
+/// The settings of the one stage a recipe is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StageSettings {
+    /// Continued pre-training.
+    Cpt(CptSettings),
+    /// Supervised fine-tuning.
+    Sft(SftSettings),
+    /// Preference optimization.
+    Po(PoSettings),
+    /// Reinforcement learning.
+    Rl(RlSettings),
+}
+
+impl StageSettings {
+    /// The stage.
+    pub const fn name(&self) -> StageName {
+        match self {
+            Self::Cpt(_) => Cpt,
+            Self::Sft(_) => Sft,
+            Self::Po(_) => Po,
+            Self::Rl(_) => Rl,
+        }
+    }
+}
+
+settings! {
+    /// Continued pre-training.
+    pub struct CptSettings in "Continued pre-training" of &[Cpt] => {
+        /// Tokens in a packed row, and in the longest sequence.
+        max_length: usize = integer(2, MAX_COUNT).default("4096").aliases(MAX_LENGTH_ALIASES);
+        /// Fill rows of max_length tokens with whole sequences; per_device_train_batch_size counts
+        /// the rows.
+        packing: bool = boolean().default("true").aliases(&["sample_packing"]);
+    }
+}
+
+settings! {
+    /// Supervised fine-tuning.
+    pub struct SftSettings in "Supervised fine-tuning" of &[Sft] => {
+        /// Tokens in the longest conversation, and in a packed row.
+        max_length: usize = integer(2, MAX_COUNT).default("4096").aliases(MAX_LENGTH_ALIASES);
+        /// Fill rows of max_length tokens with whole conversations; per_device_train_batch_size
+        /// counts the rows.
+        packing: bool = boolean().default("false").aliases(&["sample_packing"]);
+        /// The assistant turns that are trained on.
+        train_turns: TrainTurns = choice(TrainTurns::NAMES).default("'all'");
+    }
+}
+
+settings! {
+    /// Preference optimization. The defaults are WPO's own (arXiv 2406.11827, `wzhouad/WPO`).
+    pub struct PoSettings in "Preference optimization" of &[Po] => {
+        /// Tokens in the longest prompt with one of its answers.
+        max_length: usize = integer(2, MAX_COUNT).default("2048").aliases(MAX_LENGTH_ALIASES);
+        /// The scale of a pair's margin: how strongly the policy is held to the reference.
+        beta: f64 = float(Excluded(0.0), Unbounded).default("0.01");
+        /// The loss of a pair. sigmoid is DPO's, and WPO's with use_weighting.
+        loss_type: PreferenceLossType =
+            choice(PreferenceLossType::NAMES).default("'sigmoid'");
+        /// Weigh each pair by how likely the policy is to write it (WPO); false is plain DPO.
+        use_weighting: bool = boolean().default("true");
+        /// Clamp a pair's weight at 1, as WPO's authors do; TRL does not.
+        weighting_clamp: bool = boolean().default("true");
+    }
+}
+
+settings! {
+    /// Reinforcement learning with verifiable rewards.
+    pub struct RlSettings in "Reinforcement learning" of &[Rl] => {
+        /// Completions of each prompt.
+        num_generations: usize = integer(2, MAX_COUNT).default("8");
+        /// Optimizer steps on each set of completions.
+        num_iterations: usize = integer(1, MAX_COUNT).default("1");
+        /// Tokens in the longest prompt.
+        max_prompt_length: usize = integer(1, MAX_COUNT).default("512");
+        /// Tokens after which a completion is cut off.
+        max_completion_length: usize = integer(1, MAX_COUNT).default("512");
+        /// Divides the logits, in sampling and in training alike.
+        temperature: f64 = float(Excluded(0.0), Unbounded).default("1.0");
+        /// Sample from the likeliest tokens that together have this probability; 1 is all of them.
+        top_p: f64 = float(Excluded(0.0), Included(1.0)).default("1.0");
+        /// Sample from this many likeliest tokens; 0 is all of them.
+        top_k: usize = integer(0, MAX_COUNT).default("0");
+        /// The ratio of a token's probabilities is clipped below at 1 - epsilon.
+        epsilon: f64 = float(Excluded(0.0), Excluded(1.0)).default("0.2");
+        /// The ratio is clipped above at 1 + epsilon_high: epsilon unless given, 0.28 in DAPO.
+        epsilon_high: f64 = float(Excluded(0.0), Unbounded).like("epsilon");
+        /// How the token losses of a step are averaged.
+        loss_type: PolicyLossType = choice(PolicyLossType::NAMES).default("'dapo'");
+        /// The standard deviation that divides an advantage.
+        scale_rewards: ScaleRewards = choice(ScaleRewards::NAMES).default("'group'");
+        /// Weight of the KL divergence from the reference; 0 needs no reference.
+        beta: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// Leave completions that were cut off out of the loss; their rewards count all the same.
+        mask_truncated_completions: bool = boolean().default("false");
+        /// Names of the reward functions of every prompt; none, and each record's own verifier
+        /// decides.
+        reward_funcs: Vec<String> = Spec::new(Kind::Names).default("[]");
+        /// Weight of each reward by name; one that is not listed weighs 1. A list goes by the order
+        /// of reward_funcs.
+        reward_weights: BTreeMap<String, f64> = Spec::new(Kind::Weights).default("{}");
+        /// Prompts of eval_data that each evaluation scores.
+        eval_prompts: usize = integer(1, MAX_COUNT).default("64");
+    }
+}

@@ -1,0 +1,147 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datasets::{
+    ChatTokenizer, DocumentStart, GenerationPrompt, JsonlSource, OnBadRecord, VerifiablePrompt,
+};
+use rewards::Verifier;
+use serde_json::Value;
+
+use crate::TrainError;
+
+/// Prompts whose answers can be checked, as tokens.
+pub struct Prompts {
+    source: JsonlSource<VerifiablePrompt>,
+    tokenizer: Arc<ChatTokenizer>,
+    max_prompt_length: usize,
+    /// Indices of the records that fit.
+    usable: Vec<usize>,
+}
+
+/// One prompt.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// The turns before the answer, rendered by the chat template.
+    pub ids: Arc<[u32]>,
+    /// The last turn, as a person reads it.
+    pub text: String,
+    /// What judges the answer.
+    pub verifiers: Vec<Verifier>,
+    /// What the verifiers were made from, for functions of the user's own.
+    pub args: Value,
+    /// The text to translate, where there is one.
+    pub source: Option<String>,
+    /// The right answer, where the record says it.
+    pub reference: Option<String>,
+    /// The row of a table it counts to.
+    pub group: String,
+}
+
+impl Prompts {
+    /// Opens data files and checks every record: its verifiers, its length.
+    ///
+    /// # Errors
+    /// A bad line, an unknown verifier or wrong arguments; or no prompt fits `max_prompt_length`.
+    pub fn open(
+        paths: &[PathBuf],
+        on_bad_record: OnBadRecord,
+        tokenizer: Arc<ChatTokenizer>,
+        max_prompt_length: usize,
+    ) -> Result<Self, TrainError> {
+        let mut prompts = Prompts {
+            source: JsonlSource::open(paths, on_bad_record)?,
+            tokenizer,
+            max_prompt_length,
+            usable: Vec::new(),
+        };
+        for index in 0..prompts.source.len() {
+            if prompts.read(index)?.ids.len() <= max_prompt_length {
+                prompts.usable.push(index);
+            }
+        }
+        if prompts.usable.is_empty() {
+            return Err(TrainError::NothingToTrain(format!(
+                "all {} prompts are longer than max_prompt_length = {max_prompt_length}\nhint: \
+                 raise max_prompt_length",
+                prompts.source.len()
+            )));
+        }
+        Ok(prompts)
+    }
+
+    /// How a prompt's document begins, by the model's family.
+    pub fn tokenizer(
+        model_dir: &Path,
+        document_start: DocumentStart,
+    ) -> Result<Arc<ChatTokenizer>, TrainError> {
+        Ok(Arc::new(ChatTokenizer::from_dir(model_dir, document_start)?))
+    }
+
+    /// Prompts that fit.
+    pub fn len(&self) -> usize {
+        self.usable.len()
+    }
+
+    /// Whether there is none; opening refuses that.
+    pub fn is_empty(&self) -> bool {
+        self.usable.is_empty()
+    }
+
+    /// Records left out for their length.
+    pub fn num_too_long(&self) -> usize {
+        self.source.len() - self.usable.len()
+    }
+
+    /// One of those that fit.
+    pub fn get(&self, index: usize) -> Result<Prompt, TrainError> {
+        self.read(self.usable[index])
+    }
+
+    /// The longest prompt that is taken.
+    pub fn max_prompt_length(&self) -> usize {
+        self.max_prompt_length
+    }
+
+    fn read(&self, index: usize) -> Result<Prompt, TrainError> {
+        let record = self.source.get(index)?;
+        let location = self.source.location(index);
+        let at = |source| TrainError::Reward {
+            place: location.to_string(),
+            source,
+        };
+        let verifiers = record
+            .verifiers
+            .iter()
+            .map(|call| {
+                let verifier = Verifier::parse(&call.name, &call.args)?;
+                verifier.check_reference(record.reference.as_deref())?;
+                Ok(verifier)
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(at)?;
+        let ids = self
+            .tokenizer
+            .encode_chat(&record.messages, GenerationPrompt::Add)
+            .map_err(|error| error.at(self.source.location(index)))?;
+        let args = record.verifiers.first().map(|call| call.args.clone());
+        let ground_truth = args
+            .as_ref()
+            .and_then(|args| args.get("ground_truth"))
+            .and_then(Value::as_str);
+        Ok(Prompt {
+            ids: ids.into(),
+            text: record
+                .messages
+                .last()
+                .map(|message| message.content.clone())
+                .unwrap_or_default(),
+            reference: record
+                .reference
+                .or_else(|| ground_truth.map(str::to_owned)),
+            verifiers,
+            args: args.unwrap_or(Value::Null),
+            source: record.source,
+            group: record.group.unwrap_or_else(|| "all".to_owned()),
+        })
+    }
+}

@@ -1,0 +1,452 @@
+//! A run: from a resolved recipe and a model folder to its last checkpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::DType;
+use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord};
+use kernels::device::OpenDevice;
+use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
+use model::{CausalLm, ModelConfig};
+use rewards::{Registry, RewardSpec, Rubric};
+use serde_json::Value;
+use telemetry::event;
+use telemetry::{
+    CheckpointDir, DataFile, EventLog, Fields, Heartbeat, RunDir, RunLock, RunManifest, SampleLog,
+    Scalar,
+};
+
+use crate::TrainError;
+use crate::checkpoint::{TrainState, read_state, restore};
+use crate::cli::Resume;
+use crate::interrupt;
+use crate::optimizer::AdamW;
+use crate::recipe::{
+    self, CptSettings, Dtype, Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
+};
+use crate::rollout::{Prompts, Sampler};
+use crate::stage::Stage;
+use crate::stages::pretraining::Documents;
+use crate::stages::rl::Rl;
+use crate::stages::sft::Conversations;
+use crate::stages::supervised::{BatchShape, Sequences, Supervised};
+use crate::train_loop::{Outcome, Training};
+
+/// Sequences the sampler decodes at a time.
+const MAX_BATCH_SIZE: usize = 64;
+
+/// What a run needs beside its recipe.
+pub struct RunRequest {
+    /// The resolved recipe.
+    pub recipe: Recipe,
+    /// The model to start from.
+    pub model_dir: PathBuf,
+    /// The run's directory.
+    pub output: PathBuf,
+    /// Where to compute.
+    pub device: OpenDevice,
+    /// Whether to go on from a checkpoint.
+    pub resume: Resume,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEnd {
+    /// It had ended before.
+    AlreadyFinished,
+    /// It trained to its last step.
+    Trained(Box<Outcome>),
+}
+
+/// Runs one stage to its last step.
+///
+/// # Errors
+/// As [`Training::run`], and whatever is wrong with the model, the data or the output directory.
+pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
+    let run_dir = RunDir::create(&request.output)?;
+    let lock = run_dir.lock()?;
+    let log = EventLog::open(&run_dir)?;
+    let result = run_locked(&request, &run_dir, &lock, &log);
+    match &result {
+        Err(TrainError::Stopped { step }) => finish(&log, "stopped", *step)?,
+        Err(error @ TrainError::Diverged { step, .. }) => {
+            log.append(failed(error))?;
+            finish(&log, "diverged", *step)?;
+        }
+        Err(error) => log.append(failed(error))?,
+        Ok(_) => {}
+    }
+    result
+}
+
+fn run_locked(
+    request: &RunRequest,
+    run_dir: &RunDir,
+    lock: &RunLock,
+    log: &EventLog,
+) -> Result<RunEnd, TrainError> {
+    let checkpoint = starting_checkpoint(run_dir, &request.resume)?;
+    let source = checkpoint.as_ref().map_or(&*request.model_dir, |(dir, _)| dir);
+    let config = ModelConfig::from_dir(source)?;
+    let recipe = &request.recipe;
+    let document_start = match config.uses_bos() {
+        true => DocumentStart::Bos,
+        false => DocumentStart::Text,
+    };
+    let context = Context {
+        recipe,
+        model_dir: &request.model_dir,
+        document_start,
+        log,
+    };
+    let compute = compute_dtype(recipe.model.dtype, &request.device)?;
+    match &recipe.stage {
+        StageSettings::Cpt(settings) => {
+            let stage = pretraining_stage(&context, settings)?;
+            context.train(stage, request, run_dir, lock, checkpoint, compute)
+        }
+        StageSettings::Sft(settings) => {
+            let stage = sft_stage(&context, settings)?;
+            context.train(stage, request, run_dir, lock, checkpoint, compute)
+        }
+        StageSettings::Rl(settings) => {
+            let device = request.device.device.clone();
+            let reference = (settings.beta > 0.0)
+                .then(|| CausalLm::load(&request.model_dir, &device, compute))
+                .transpose()?
+                .map(|(model, _)| model);
+            let stage = rl_stage(&context, settings, reference)?;
+            context.train(stage, request, run_dir, lock, checkpoint, compute)
+        }
+        StageSettings::Po(_) => Err(TrainError::Usage(
+            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are".to_owned(),
+        )),
+    }
+}
+
+struct Context<'a> {
+    recipe: &'a Recipe,
+    model_dir: &'a Path,
+    document_start: DocumentStart,
+    log: &'a EventLog,
+}
+
+impl Context<'_> {
+    fn train<S: Stage>(
+        &self,
+        mut stage: S,
+        request: &RunRequest,
+        run_dir: &RunDir,
+        lock: &RunLock,
+        checkpoint: Option<(PathBuf, TrainState)>,
+        compute: DType,
+    ) -> Result<RunEnd, TrainError> {
+        let total_steps = match self.recipe.run.max_steps {
+            0 => (self.recipe.run.num_train_epochs * stage.steps_per_epoch()?).ceil() as u64,
+            steps => steps as u64,
+        };
+        if checkpoint.as_ref().is_some_and(|(_, state)| state.step >= total_steps) {
+            return Ok(RunEnd::AlreadyFinished);
+        }
+        let device = request.device.device.clone().autodiff();
+        let mut optimizer = AdamW::new(&self.recipe.optimizer);
+        let mut step = 0;
+        let model = match &checkpoint {
+            Some((dir, state)) => {
+                step = state.step;
+                stage.restore(&state.stage_state)?;
+                restore(dir, &device, compute, &mut optimizer)?
+            }
+            None => {
+                let (model, report) = CausalLm::load(self.model_dir, &device, compute)?;
+                for warning in &report.warnings {
+                    self.warn(&warning.to_string())?;
+                }
+                model
+            }
+        };
+        let save_dtype = Checkpoint::open(self.model_dir)?
+            .dtype()
+            .unwrap_or(StoredDtype::Float32);
+        self.announce(request, run_dir, &model, total_steps)?;
+        if !lock.is_supported() {
+            self.warn("this file system has no locks: do not start a second trainer here")?;
+        }
+        for name in lock.cleaned() {
+            self.warn(&format!("{name} was left unfinished by a killed run and removed"))?;
+        }
+        if checkpoint.is_some() {
+            self.log.append(event::Resumed {
+                from_step: step,
+                fields: Fields::new(),
+            })?;
+        }
+        let heartbeat = Heartbeat::start(self.log, Heartbeat::PERIOD);
+        let mut training = Training {
+            run_dir: run_dir.clone(),
+            log: self.log.clone(),
+            samples: SampleLog::open(run_dir)?,
+            recipe: self.recipe.clone(),
+            model,
+            optimizer,
+            step,
+            total_steps,
+            tokenizer_dir: self.model_dir.to_owned(),
+            save_dtype,
+            interrupter: interrupt::on_signal(),
+        };
+        let outcome = training.run(&mut stage)?;
+        drop(heartbeat);
+        finish(self.log, "completed", training.step)?;
+        Ok(RunEnd::Trained(Box::new(outcome)))
+    }
+
+    /// The run's recipe, manifest and first event.
+    fn announce(
+        &self,
+        request: &RunRequest,
+        run_dir: &RunDir,
+        model: &CausalLm,
+        total_steps: u64,
+    ) -> Result<(), TrainError> {
+        let recipe = self.recipe;
+        let dtype = format!("{:?}", model.dtype()).to_lowercase();
+        let model_name = self.model_dir.display().to_string();
+        let device = format!("{} ({})", request.device.name, request.device.description);
+        telemetry::atomic::write_atomic(&run_dir.recipe_file(), recipe.to_toml())?;
+        let data = recipe
+            .data
+            .train_data
+            .iter()
+            .chain(&recipe.data.eval_data)
+            .map(|path| DataFile::measure(path))
+            .collect::<Result<_, _>>()?;
+        RunManifest {
+            version: RunManifest::VERSION,
+            stage: recipe.stage_name().to_string(),
+            model: model_name.clone(),
+            seed: recipe.model.seed,
+            device: device.clone(),
+            dtype: dtype.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: None,
+            started_at: telemetry::clock::rfc3339(self.log.clock().now_ms()),
+            argv: std::env::args().collect(),
+            data,
+            fields: Fields::new(),
+        }
+        .write(run_dir)?;
+        Ok(self.log.append(event::RunStarted {
+            stage: recipe.stage_name().to_string(),
+            model: model_name,
+            device,
+            dtype,
+            parameters: model.config().num_parameters(),
+            seed: recipe.model.seed,
+            total_steps,
+            fields: Fields::new(),
+        })?)
+    }
+
+    fn warn(&self, message: &str) -> Result<(), TrainError> {
+        eprintln!("warning: {message}");
+        Ok(self.log.append(event::Warning::new(message))?)
+    }
+
+    fn on_bad_record(&self) -> OnBadRecord {
+        match self.recipe.data.on_bad_record {
+            recipe::OnBadRecord::Error => OnBadRecord::Error,
+            recipe::OnBadRecord::Skip => OnBadRecord::Skip,
+        }
+    }
+
+    fn shape(&self, max_length: usize, packing: bool) -> BatchShape {
+        BatchShape {
+            max_length,
+            batch_size: self.recipe.data.per_device_train_batch_size,
+            accumulation: self.recipe.data.gradient_accumulation_steps,
+            packing,
+        }
+    }
+
+    fn shuffle_seed(&self) -> Option<u64> {
+        self.recipe.data.shuffle.then_some(self.recipe.model.seed)
+    }
+
+    /// Training and held-out sequences of a supervised stage.
+    fn supervised(
+        &self,
+        shape: BatchShape,
+        open: impl Fn(&[PathBuf]) -> Result<Box<dyn Sequences>, TrainError>,
+    ) -> Result<Supervised, TrainError> {
+        let train = open(self.recipe.require_train_data()?)?;
+        let eval = match self.recipe.data.eval_data.as_slice() {
+            [] => None,
+            paths => Some(open(paths)?),
+        };
+        let name = self.recipe.stage_name();
+        Ok(Supervised::new(name, train, eval, shape, self.shuffle_seed()))
+    }
+}
+
+fn pretraining_stage(
+    context: &Context,
+    settings: &CptSettings,
+) -> Result<Supervised, TrainError> {
+    let shape = context.shape(settings.max_length, settings.packing);
+    context.supervised(shape, |paths| {
+        Ok(Box::new(Documents::open(
+            paths,
+            context.on_bad_record(),
+            context.model_dir,
+            context.document_start,
+            context.recipe.model.seed,
+        )?))
+    })
+}
+
+fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, TrainError> {
+    let shape = context.shape(settings.max_length, settings.packing);
+    let turns = match settings.train_turns {
+        TrainTurns::All => AssistantTurns::All,
+        TrainTurns::Last => AssistantTurns::Last,
+    };
+    context.supervised(shape, |paths| {
+        Ok(Box::new(Conversations::open(
+            paths,
+            context.on_bad_record(),
+            context.model_dir,
+            context.document_start,
+            turns,
+            context.recipe.model.seed,
+        )?))
+    })
+}
+
+fn rl_stage(
+    context: &Context,
+    settings: &RlSettings,
+    reference: Option<CausalLm>,
+) -> Result<Rl, TrainError> {
+    let recipe = context.recipe;
+    let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;
+    let tokenizer = Arc::new(tokenizer);
+    let open = |paths: &[PathBuf]| {
+        let length = settings.max_prompt_length;
+        Prompts::open(paths, context.on_bad_record(), tokenizer.clone(), length)
+    };
+    let prompts = open(recipe.require_train_data()?)?;
+    let eval = match recipe.data.eval_data.as_slice() {
+        [] => None,
+        paths => Some(open(paths)?),
+    };
+    let sampler = Sampler {
+        tokenizer: tokenizer.clone(),
+        rubric: rubric(settings)?,
+        max_completion_length: settings.max_completion_length,
+        max_batch_size: MAX_BATCH_SIZE,
+    };
+    let batch = [
+        recipe.data.per_device_train_batch_size,
+        recipe.data.gradient_accumulation_steps,
+    ];
+    let seeds = [Some(recipe.model.seed), context.shuffle_seed()];
+    Ok(Rl::new(
+        settings.clone(),
+        prompts,
+        eval,
+        sampler,
+        reference,
+        batch,
+        seeds,
+    ))
+}
+
+fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
+    let mut names = settings.reward_funcs.clone();
+    for name in settings.reward_weights.keys() {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    let specs: Vec<RewardSpec> = names
+        .into_iter()
+        .map(|name| RewardSpec {
+            weight: settings.reward_weights.get(&name).copied().unwrap_or(1.0),
+            args: Value::Null,
+            name,
+        })
+        .collect();
+    Rubric::parse(&Registry::standard(), &specs, &[]).map_err(|source| TrainError::Reward {
+        place: "reward_funcs".to_owned(),
+        source,
+    })
+}
+
+/// The checkpoint that a run goes on from, the newest that can be read.
+fn starting_checkpoint(
+    run_dir: &RunDir,
+    resume: &Resume,
+) -> Result<Option<(PathBuf, TrainState)>, TrainError> {
+    match resume {
+        Resume::Auto => {
+            for CheckpointDir { path, .. } in run_dir.checkpoints()?.into_iter().rev() {
+                match read_state(&path) {
+                    Ok(state) => return Ok(Some((path, state))),
+                    Err(error) => eprintln!("warning: {} is passed over: {error}", path.display()),
+                }
+            }
+            Ok(None)
+        }
+        Resume::Never => match run_dir.newest_checkpoint()? {
+            None => Ok(None),
+            Some(checkpoint) => Err(TrainError::Usage(format!(
+                "{} is there already\nhint: with `--resume never`, choose an --output without \
+                 checkpoints",
+                checkpoint.path.display()
+            ))),
+        },
+        Resume::From(dir) => {
+            let newest = RunDir::open(dir).ok().and_then(|run| run.newest_checkpoint().ok()?);
+            let path = newest.map_or_else(|| dir.clone(), |checkpoint| checkpoint.path);
+            let state = read_state(&path)?;
+            Ok(Some((path, state)))
+        }
+    }
+}
+
+/// What `--dtype` means on a device.
+///
+/// # Errors
+/// The device cannot compute in it.
+pub fn compute_dtype(dtype: Dtype, device: &OpenDevice) -> Result<DType, TrainError> {
+    let dtype = match dtype {
+        Dtype::Auto => device.default_dtype,
+        Dtype::Float32 => DType::F32,
+        Dtype::Bfloat16 => DType::BF16,
+    };
+    if device.device.supports_dtype(dtype) {
+        return Ok(dtype);
+    }
+    Err(TrainError::Usage(format!(
+        "device `{}` ({}) does not compute in bfloat16\nhint: use `--dtype float32`",
+        device.name, device.description
+    )))
+}
+
+fn failed(error: &TrainError) -> event::Failed {
+    event::Failed {
+        message: error.to_string(),
+        fields: Fields::new(),
+    }
+}
+
+fn finish(log: &EventLog, reason: &str, step: u64) -> Result<(), TrainError> {
+    log.append(event::Finished {
+        reason: reason.to_owned(),
+        step,
+        seconds: Scalar(log.clock().elapsed().as_secs_f64()),
+        fields: Fields::new(),
+    })?;
+    Ok(log.sync()?)
+}

@@ -1,0 +1,60 @@
+//! Continued pretraining: documents, and translation pairs written out as documents. Every token
+//! but the first is predicted.
+
+use std::path::{Path, PathBuf};
+
+use datasets::prompt_template::PromptTemplate;
+use datasets::{
+    Component, CorpusRecord, DocumentStart, JsonlSource, OnBadRecord, SupervisedTokens, Tokenizer,
+};
+
+use super::supervised::{Sequence, Sequences};
+use crate::TrainError;
+
+/// Documents as token sequences.
+pub struct Documents {
+    source: JsonlSource<CorpusRecord>,
+    tokenizer: Tokenizer,
+    seed: u64,
+}
+
+impl Documents {
+    /// Opens data files, with the tokenizer of a model folder.
+    pub fn open(
+        paths: &[PathBuf],
+        on_bad_record: OnBadRecord,
+        model_dir: &Path,
+        document_start: DocumentStart,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        Ok(Documents {
+            tokenizer: Tokenizer::from_dir(model_dir, document_start)?,
+            source: JsonlSource::open(paths, on_bad_record)?,
+            seed,
+        })
+    }
+}
+
+impl Sequences for Documents {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Sequence, TrainError> {
+        let document = match self.source.get(index)? {
+            CorpusRecord::Document(document) => document,
+            CorpusRecord::Pair(pair) => {
+                PromptTemplate::choose(self.seed, index as u64).document(&pair)
+            }
+        };
+        let tokens: SupervisedTokens = self.tokenizer.supervised_document(&document.text)?;
+        Ok(Sequence {
+            tokens,
+            component: Component::name(document.component),
+        })
+    }
+
+    fn num_skipped(&self) -> usize {
+        self.source.skipped().total()
+    }
+}

@@ -1,0 +1,66 @@
+//! Supervised fine-tuning: conversations, and translation pairs as conversations. Supervised are
+//! the assistant's turns, each with its end-of-turn token.
+
+use std::path::{Path, PathBuf};
+
+use datasets::prompt_template::PromptTemplate;
+use datasets::{
+    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, OnBadRecord,
+};
+
+use super::supervised::{Sequence, Sequences};
+use crate::TrainError;
+
+/// Conversations as token sequences.
+pub struct Conversations {
+    source: JsonlSource<InstructionRecord>,
+    tokenizer: ChatTokenizer,
+    turns: AssistantTurns,
+    seed: u64,
+}
+
+impl Conversations {
+    /// Opens data files, with tokenizer and chat template of a model folder.
+    pub fn open(
+        paths: &[PathBuf],
+        on_bad_record: OnBadRecord,
+        model_dir: &Path,
+        document_start: DocumentStart,
+        turns: AssistantTurns,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        Ok(Conversations {
+            tokenizer: ChatTokenizer::from_dir(model_dir, document_start)?,
+            source: JsonlSource::open(paths, on_bad_record)?,
+            turns,
+            seed,
+        })
+    }
+}
+
+impl Sequences for Conversations {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Sequence, TrainError> {
+        let conversation = match self.source.get(index)? {
+            InstructionRecord::Conversation(conversation) => conversation,
+            InstructionRecord::Pair(pair) => {
+                PromptTemplate::choose(self.seed, index as u64).conversation(&pair)
+            }
+        };
+        let tokens = self
+            .tokenizer
+            .supervise(&conversation.messages, self.turns)
+            .map_err(|error| error.at(self.source.location(index)))?;
+        Ok(Sequence {
+            tokens,
+            component: "instruction",
+        })
+    }
+
+    fn num_skipped(&self) -> usize {
+        self.source.skipped().total()
+    }
+}

@@ -1,0 +1,347 @@
+//! Learning to predict given tokens: the stage behind continued pretraining and supervised
+//! fine-tuning, which differ in where their sequences come from.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use datasets::packing::pack;
+use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch};
+use datasets::{Truncation, TruncationReport};
+use model::{CausalLm, host_values};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use telemetry::Fields;
+use telemetry::event::EvaluationRow;
+
+use crate::TrainError;
+use crate::forward::{constant, supervised_logprobs, supervised_positions};
+use crate::recipe::StageName;
+use crate::stage::{Evaluation, Stage};
+
+/// One record as tokens.
+pub struct Sequence {
+    /// Its tokens and which of them are learnt.
+    pub tokens: SupervisedTokens,
+    /// The part of the mixture it counts to.
+    pub component: &'static str,
+}
+
+/// Records by index, as tokens.
+pub trait Sequences {
+    /// Records.
+    fn len(&self) -> usize;
+
+    /// Whether there is none; a source that opened has at least one.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them.
+    fn get(&self, index: usize) -> Result<Sequence, TrainError>;
+
+    /// Bad lines left out at the recipe's wish.
+    fn num_skipped(&self) -> usize;
+}
+
+/// How batches are cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchShape {
+    /// Tokens in the longest sequence, and in a packed row.
+    pub max_length: usize,
+    /// Records in a micro-batch, or packed rows.
+    pub batch_size: usize,
+    /// Micro-batches in an optimizer step.
+    pub accumulation: usize,
+    /// Whether rows are packed.
+    pub packing: bool,
+}
+
+/// The stage.
+pub struct Supervised {
+    name: StageName,
+    train: Box<dyn Sequences>,
+    eval: Option<Box<dyn Sequences>>,
+    shape: BatchShape,
+    loader: Loader,
+    /// Records that were read and did not fit the step before.
+    waiting: Vec<usize>,
+    truncation: Truncation,
+    /// Supervised tokens of the step: the loss's denominator.
+    num_supervised: usize,
+    /// Σ −log p and tokens of the step, by component.
+    by_component: BTreeMap<&'static str, (f64, usize)>,
+    entropy_sum: f64,
+    num_tokens: usize,
+}
+
+/// One micro-batch.
+pub struct SupervisedBatch {
+    tokens: TokenBatch,
+    /// The component of each sequence.
+    components: Vec<&'static str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    loader: LoaderState,
+    waiting: Vec<usize>,
+}
+
+impl Supervised {
+    /// Order is by file where `shuffle_seed` is `None`.
+    pub fn new(
+        name: StageName,
+        train: Box<dyn Sequences>,
+        eval: Option<Box<dyn Sequences>>,
+        shape: BatchShape,
+        shuffle_seed: Option<u64>,
+    ) -> Self {
+        let order = match shuffle_seed {
+            Some(seed) => Order::Shuffled { seed },
+            None => Order::Sequential,
+        };
+        Supervised {
+            name,
+            loader: Loader::new(train.len(), order, Shard::ALL),
+            train,
+            eval,
+            shape,
+            waiting: Vec::new(),
+            truncation: Truncation::new(shape.max_length),
+            num_supervised: 0,
+            by_component: BTreeMap::new(),
+            entropy_sum: 0.0,
+            num_tokens: 0,
+        }
+    }
+
+    /// The sequences of one micro-batch: `batch_size` records, or as many as fill that many rows.
+    fn next_sequences(&mut self) -> Result<Vec<Sequence>, TrainError> {
+        let mut sequences = Vec::new();
+        let mut rows: Vec<usize> = vec![0; self.shape.batch_size];
+        let mut left_out = 0;
+        loop {
+            let index = match self.waiting.pop() {
+                Some(index) => index,
+                None => self.loader.next_index(),
+            };
+            let Sequence { tokens, component } = self.train.get(index)?;
+            let Some(tokens) = self.truncation.sequence(tokens) else {
+                left_out += 1;
+                if left_out > self.train.len() {
+                    return Err(nothing_supervised());
+                }
+                continue;
+            };
+            if self.shape.packing {
+                let length = tokens.ids.len();
+                let fits = |row: &&mut usize| **row + length <= self.shape.max_length;
+                match rows.iter_mut().filter(fits).max_by_key(|row| **row) {
+                    Some(row) => *row += length,
+                    None => {
+                        self.waiting.push(index);
+                        return Ok(sequences);
+                    }
+                }
+            }
+            sequences.push(Sequence { tokens, component });
+            if !self.shape.packing && sequences.len() == self.shape.batch_size {
+                return Ok(sequences);
+            }
+        }
+    }
+}
+
+impl Stage for Supervised {
+    type MicroBatch = SupervisedBatch;
+
+    fn name(&self) -> StageName {
+        self.name
+    }
+
+    fn steps_per_epoch(&self) -> Result<f64, TrainError> {
+        let per_step = (self.shape.batch_size * self.shape.accumulation) as f64;
+        if !self.shape.packing {
+            return Ok(self.train.len() as f64 / per_step);
+        }
+        // Packing a thousand records says how many rows all of them take.
+        let sample = self.train.len().min(1000);
+        let lengths = (0..sample)
+            .map(|i| Ok(self.train.get(i)?.tokens.ids.len().min(self.shape.max_length)))
+            .collect::<Result<Vec<usize>, TrainError>>()?;
+        let rows = pack(&lengths, self.shape.max_length).len() as f64;
+        Ok(rows * self.train.len() as f64 / sample as f64 / per_step)
+    }
+
+    fn next_step(
+        &mut self,
+        _step: u64,
+        _model: &CausalLm,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<SupervisedBatch>, TrainError> {
+        let batches = (0..self.shape.accumulation)
+            .map(|_| Ok(batch(self.next_sequences()?)))
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        self.num_supervised = batches.iter().map(|b| b.tokens.num_supervised()).sum();
+        self.by_component.clear();
+        self.entropy_sum = 0.0;
+        self.num_tokens = 0;
+        Ok(batches)
+    }
+
+    fn loss(&mut self, model: &CausalLm, batch: &SupervisedBatch) -> Option<Tensor<1>> {
+        let statistics = supervised_logprobs(model, &batch.tokens, 1.0);
+        let logprobs = statistics.logprob();
+        let host = host_values(logprobs.clone().inner());
+        add_by_component(&mut self.by_component, batch, &host);
+        let entropy = host_values(statistics.entropy().inner());
+        self.entropy_sum += entropy.into_iter().map(f64::from).sum::<f64>();
+        self.num_tokens += batch.tokens.num_tokens();
+        let weight = 1.0 / self.num_supervised as f32;
+        let weights = constant(&vec![weight; host.len()], model);
+        Some(losses::cross_entropy(logprobs, weights))
+    }
+
+    fn num_tokens(&self, batch: &SupervisedBatch) -> usize {
+        batch.tokens.num_tokens()
+    }
+
+    fn metrics(&mut self) -> Fields {
+        let mut fields = Fields::new()
+            .with("num_tokens", self.num_tokens as u64)
+            .with("num_supervised", self.num_supervised as u64)
+            .with("entropy", self.entropy_sum / self.num_supervised as f64)
+            .with("epoch", self.loader.state().epoch);
+        if self.by_component.len() > 1 {
+            for (component, (loss, tokens)) in &self.by_component {
+                fields.set(format!("loss/{component}"), loss / *tokens as f64);
+            }
+        }
+        fields
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &CausalLm,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let Some(eval) = &self.eval else {
+            return Ok(None);
+        };
+        let model = model.valid();
+        let mut totals = BTreeMap::new();
+        let mut truncation = Truncation::new(self.shape.max_length);
+        let mut sequences = Vec::new();
+        for index in 0..eval.len() {
+            let Sequence { tokens, component } = eval.get(index)?;
+            if let Some(tokens) = truncation.sequence(tokens) {
+                sequences.push(Sequence { tokens, component });
+            }
+        }
+        if sequences.is_empty() {
+            return Err(nothing_supervised());
+        }
+        while !sequences.is_empty() && !should_stop() {
+            let rest = sequences.split_off(sequences.len().min(self.shape.batch_size.max(16)));
+            let batch = batch(std::mem::replace(&mut sequences, rest));
+            let logprobs = supervised_logprobs(&model, &batch.tokens, 1.0).logprob();
+            add_by_component(&mut totals, &batch, &host_values(logprobs));
+        }
+        let (loss, tokens) = totals
+            .values()
+            .fold((0.0, 0), |(a, b), (loss, tokens)| (a + loss, b + tokens));
+        let rows = totals
+            .iter()
+            .map(|(component, (loss, tokens))| EvaluationRow {
+                group: (*component).to_owned(),
+                count: *tokens as u64,
+                metrics: Fields::new().with("loss", loss / *tokens as f64),
+            })
+            .collect();
+        Ok(Some(Evaluation {
+            metrics: Fields::new().with("loss", loss / tokens as f64),
+            rows,
+            samples: Vec::new(),
+        }))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self.train.num_skipped() {
+            0 => {}
+            n => warnings.push(format!("{n} bad lines were left out (on_bad_record = skip)")),
+        }
+        let TruncationReport {
+            num_records,
+            num_truncated,
+            num_without_supervision,
+            ..
+        } = self.truncation.report();
+        if num_truncated > 0 {
+            warnings.push(format!(
+                "{num_truncated} of {num_records} records were cut to max_length = {}",
+                self.shape.max_length
+            ));
+        }
+        if num_without_supervision > 0 {
+            warnings.push(format!(
+                "{num_without_supervision} of {num_records} records were left out: nothing in \
+                 their first {} tokens is supervised",
+                self.shape.max_length
+            ));
+        }
+        warnings
+    }
+
+    fn state(&self) -> Value {
+        let state = State {
+            loader: self.loader.state(),
+            waiting: self.waiting.clone(),
+        };
+        serde_json::to_value(state).expect("plain numbers serialise")
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), TrainError> {
+        let state: State = serde_json::from_value(state.clone())
+            .map_err(|error| TrainError::Checkpoint(format!("the loader's state: {error}")))?;
+        self.loader.restore(state.loader)?;
+        self.waiting = state.waiting;
+        Ok(())
+    }
+}
+
+fn batch(sequences: Vec<Sequence>) -> SupervisedBatch {
+    let (tokens, components): (Vec<_>, Vec<_>) = sequences
+        .into_iter()
+        .map(|sequence| (sequence.tokens, sequence.component))
+        .unzip();
+    SupervisedBatch {
+        tokens: TokenBatch::from_sequences(&tokens),
+        components,
+    }
+}
+
+fn add_by_component(
+    totals: &mut BTreeMap<&'static str, (f64, usize)>,
+    batch: &SupervisedBatch,
+    logprobs: &[f32],
+) {
+    let mut sequence = 0;
+    let supervised = supervised_positions(&batch.tokens);
+    for (position, logprob) in supervised.into_iter().zip(logprobs) {
+        while position >= batch.tokens.segment(sequence).end {
+            sequence += 1;
+        }
+        let total = totals.entry(batch.components[sequence]).or_default();
+        total.0 -= f64::from(*logprob);
+        total.1 += 1;
+    }
+}
+
+fn nothing_supervised() -> TrainError {
+    TrainError::NothingToTrain(
+        "no record has a supervised token within max_length\nhint: raise max_length, or check the \
+         data with a few records"
+            .to_owned(),
+    )
+}

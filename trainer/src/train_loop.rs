@@ -1,0 +1,295 @@
+//! The one loop: micro-batches → clip → step → log → evaluate → save → control. The stages do the
+//! rest.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burn_train::Interrupter;
+use model::CausalLm;
+use model::checkpoint::Dtype;
+use telemetry::event::{self, EvaluationRow};
+use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
+
+use crate::TrainError;
+use crate::checkpoint::{self, TrainState};
+use crate::forward::host_loss;
+use crate::monitor::{SystemMonitor, Throughput};
+use crate::optimizer::{AdamW, GradientBuffer};
+use crate::recipe::{OnNonfinite, Recipe};
+use crate::schedule::Schedule;
+use crate::stage::{Evaluation, Stage};
+
+/// What the loop works on besides the stage.
+pub struct Training {
+    /// The run's directory.
+    pub run_dir: RunDir,
+    /// Its event log.
+    pub log: EventLog,
+    /// Its samples.
+    pub samples: SampleLog,
+    /// The resolved recipe.
+    pub recipe: Recipe,
+    /// The model being trained.
+    pub model: CausalLm,
+    /// The optimizer with its moments.
+    pub optimizer: AdamW,
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// The last optimizer step.
+    pub total_steps: u64,
+    /// Where checkpoints take the tokenizer's files from.
+    pub tokenizer_dir: PathBuf,
+    /// What checkpoints store weights in.
+    pub save_dtype: Dtype,
+    /// Says when the user wants to stop.
+    pub interrupter: Interrupter,
+}
+
+/// How a run began and ended on held-out data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Before the first step of this process; `None` without held-out data.
+    pub start: Option<Evaluation>,
+    /// After the last.
+    pub end: Option<Evaluation>,
+}
+
+impl Training {
+    /// Trains to the last step.
+    ///
+    /// # Errors
+    /// [`TrainError::Stopped`] after a signal, with a checkpoint saved; [`TrainError::Diverged`]
+    /// where the loss or the gradient is not a number and the recipe says to stop; or what a stage,
+    /// a file or the disk fails with.
+    pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
+        let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
+        let mut system = SystemMonitor::new(Duration::from_secs(10));
+        let mut throughput = Throughput::default();
+        let mut outcome = Outcome {
+            start: self.evaluate(stage)?,
+            end: None,
+        };
+        let mut saved = self.step;
+        let mut warned = Vec::new();
+        while self.step < self.total_steps {
+            let began = self.log.clock().elapsed();
+            let step = self.step + 1;
+            let step_event = match self.optimizer_step(stage, step, &schedule) {
+                Err(TrainError::Stopped { .. }) => return self.stop(stage, saved),
+                result => result?,
+            };
+            self.step = step;
+            let took = self.log.clock().elapsed() - began;
+            throughput.add(took);
+            self.report(stage, step_event, took, &throughput)?;
+            for warning in stage.warnings() {
+                if !warned.contains(&warning) {
+                    self.warn(&warning)?;
+                    warned.push(warning);
+                }
+            }
+            if let Some(state) = system.poll(&**self.log.clock()) {
+                self.log.append(state)?;
+            }
+            let run = &self.recipe.run;
+            let due = |every: usize| every > 0 && step.is_multiple_of(every as u64);
+            if due(run.eval_steps) && step < self.total_steps {
+                self.evaluate(stage)?;
+            }
+            if due(run.save_steps) && step < self.total_steps {
+                self.save(stage)?;
+                saved = step;
+            }
+            if self.interrupter.should_stop() {
+                return self.stop(stage, saved);
+            }
+        }
+        outcome.end = self.evaluate(stage)?;
+        if self.interrupter.should_stop() {
+            return self.stop(stage, saved);
+        }
+        if saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
+            self.save(stage)?;
+        }
+        Ok(outcome)
+    }
+
+    fn optimizer_step<S: Stage>(
+        &mut self,
+        stage: &mut S,
+        step: u64,
+        schedule: &Schedule,
+    ) -> Result<event::Step, TrainError> {
+        let interrupter = self.interrupter.clone();
+        let batches = stage.next_step(step, &self.model, &|| interrupter.should_stop())?;
+        let mut gradients = GradientBuffer::default();
+        let mut loss = 0.0;
+        for batch in &batches {
+            if let Some(batch_loss) = stage.loss(&self.model, batch) {
+                loss += host_loss(&batch_loss);
+                let mut batch_gradients = batch_loss.backward();
+                gradients.add(&self.model, &mut batch_gradients);
+            }
+        }
+        let grad_norm = gradients.global_norm();
+        let learning_rate = schedule.learning_rate(step);
+        let finite = loss.is_finite() && grad_norm.is_finite();
+        if finite {
+            let model = self.model.clone();
+            let clip = self.recipe.optimizer.max_grad_norm;
+            // As torch.nn.utils.clip_grad_norm_.
+            let grad_scale = match clip > 0.0 {
+                true => (clip / (grad_norm + 1e-6)).min(1.0),
+                false => 1.0,
+            };
+            self.model =
+                self.optimizer
+                    .step(model, gradients, learning_rate, grad_scale, step);
+        }
+        let event = event::Step {
+            step,
+            loss: Scalar(loss),
+            grad_norm: Scalar(grad_norm),
+            learning_rate: Scalar(learning_rate),
+            tokens_per_second: Scalar(f64::NAN),
+            fields: stage.metrics(),
+        };
+        if finite {
+            return Ok(event);
+        }
+        self.log.append(event.clone())?;
+        let (what, value) = match loss.is_finite() {
+            true => ("the gradient norm", grad_norm),
+            false => ("the loss", loss),
+        };
+        match self.recipe.run.on_nonfinite {
+            OnNonfinite::Stop => Err(TrainError::Diverged { step, what, value }),
+            OnNonfinite::Skip => {
+                self.warn(&format!("step {step} was left out: {what} is {value}"))?;
+                Ok(event)
+            }
+        }
+    }
+
+    /// Writes the step's line and samples, and a line of progress.
+    fn report<S: Stage>(
+        &self,
+        stage: &mut S,
+        mut event: event::Step,
+        took: Duration,
+        throughput: &Throughput,
+    ) -> Result<(), TrainError> {
+        let tokens = event.fields.scalar("num_tokens").unwrap_or(f64::NAN);
+        event.tokens_per_second = Scalar(tokens / took.as_secs_f64());
+        event.fields.set("step_time", took.as_secs_f64());
+        for sample in stage.samples() {
+            self.samples.append(&sample)?;
+        }
+        let every = self.recipe.run.logging_steps.max(1) as u64;
+        if event.step.is_multiple_of(every) || event.step == self.total_steps {
+            let eta = throughput.eta(self.total_steps - event.step);
+            eprintln!("{}", tui::plain::step_line(&event, self.total_steps, eta));
+        }
+        Ok(self.log.append(event)?)
+    }
+
+    fn evaluate<S: Stage>(&self, stage: &mut S) -> Result<Option<Evaluation>, TrainError> {
+        self.phase("evaluate")?;
+        let interrupter = self.interrupter.clone();
+        let evaluation = stage.evaluate(&self.model, &|| interrupter.should_stop())?;
+        if let Some(evaluation) = &evaluation {
+            let event = event::Evaluation {
+                step: self.step,
+                name: "held_out".to_owned(),
+                table: evaluation.rows.clone(),
+                fields: evaluation.metrics.clone(),
+            };
+            eprintln!("{}", tui::plain::evaluation_line(&event));
+            self.log.append(event)?;
+        }
+        self.phase("train")?;
+        Ok(evaluation)
+    }
+
+    fn save<S: Stage>(&self, stage: &S) -> Result<(), TrainError> {
+        self.phase("checkpoint")?;
+        let began = self.log.clock().elapsed();
+        self.log.sync()?;
+        self.samples.sync()?;
+        let state = TrainState {
+            step: self.step,
+            total_steps: self.total_steps,
+            stage: stage.name().to_string(),
+            stage_state: stage.state(),
+        };
+        let (path, bytes) = checkpoint::save(
+            &self.run_dir,
+            &self.model,
+            &self.optimizer,
+            &state,
+            &self.tokenizer_dir,
+            self.save_dtype,
+        )?;
+        let took = self.log.clock().elapsed() - began;
+        self.log.append(event::Checkpoint {
+            step: self.step,
+            path: path.display().to_string(),
+            bytes,
+            seconds: Scalar(took.as_secs_f64()),
+            fields: Fields::new(),
+        })?;
+        self.drop_old_checkpoints()?;
+        self.phase("train")
+    }
+
+    fn drop_old_checkpoints(&self) -> Result<(), TrainError> {
+        let limit = self.recipe.run.save_total_limit;
+        let checkpoints = self.run_dir.checkpoints()?;
+        if limit > 0 && checkpoints.len() > limit {
+            for old in &checkpoints[..checkpoints.len() - limit] {
+                telemetry::atomic::remove_dir_atomic(&old.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves what is not saved yet and ends the run as stopped.
+    fn stop<S: Stage>(&self, stage: &S, saved: u64) -> Result<Outcome, TrainError> {
+        if saved < self.step {
+            self.save(stage)?;
+        }
+        Err(TrainError::Stopped { step: self.step })
+    }
+
+    fn warn(&self, message: &str) -> Result<(), TrainError> {
+        eprintln!("warning: {message}");
+        let mut warning = event::Warning::new(message);
+        warning.step = Some(self.step);
+        Ok(self.log.append(warning)?)
+    }
+
+    fn phase(&self, name: &str) -> Result<(), TrainError> {
+        let phase: Event = event::Phase {
+            name: name.to_owned(),
+            step: self.step,
+            fields: Fields::new(),
+        }
+        .into();
+        Ok(self.log.append(phase)?)
+    }
+}
+
+/// The rows of two evaluations by group: start, end.
+pub fn paired_rows<'a>(
+    start: &'a Evaluation,
+    end: &'a Evaluation,
+) -> Vec<(&'a EvaluationRow, &'a EvaluationRow)> {
+    start
+        .rows
+        .iter()
+        .filter_map(|row| {
+            let other = end.rows.iter().find(|other| other.group == row.group)?;
+            Some((row, other))
+        })
+        .collect()
+}

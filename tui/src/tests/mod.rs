@@ -1,0 +1,77 @@
+//! Whole runs, from their logs to the screen.
+
+mod frames;
+mod robust;
+
+use std::path::{Path, PathBuf};
+
+use telemetry::{EventTail, RunDir};
+
+use crate::app::{App, Msg};
+use crate::keymap::Key;
+use crate::source::RunSource;
+use crate::theme::Theme;
+
+/// The folder of recorded runs, `NAME.jsonl` with `NAME.samples.jsonl`.
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A run directory with these logs.
+fn run_with(events: &[u8], samples: Option<&[u8]>) -> (tempfile::TempDir, RunDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::create(dir.path()).unwrap();
+    std::fs::write(run.recipe_file(), "").unwrap();
+    if !events.is_empty() {
+        std::fs::write(run.events_file(), events).unwrap();
+    }
+    if let Some(samples) = samples {
+        std::fs::write(run.samples_file(), samples).unwrap();
+    }
+    (dir, run)
+}
+
+/// A viewer of a fixture, and what it reads from.
+struct Played {
+    app: App,
+    source: RunSource,
+    _dir: tempfile::TempDir,
+}
+
+impl Played {
+    /// Reads the fixture, `age_ms` after its last event.
+    fn new(fixture: &str, age_ms: u64, size: (u16, u16)) -> Self {
+        let path = |ending: &str| fixtures().join(format!("{fixture}{ending}"));
+        let events = std::fs::read(path(".jsonl")).unwrap_or_default();
+        let samples = std::fs::read(path(".samples.jsonl")).ok();
+        let (_dir, run) = run_with(&events, samples.as_deref());
+        let (lines, _) = EventTail::read_all(run.events_file()).unwrap();
+        let mut app = App::new(format!("tower_plus_2b/{fixture}"), Theme::PLAIN);
+        app.update(Msg::Size(size.0, size.1));
+        app.update(Msg::Time(
+            lines.last().map_or(0, |line| line.time_ms) + age_ms,
+        ));
+        let source = read(&mut app, &run);
+        Self { app, source, _dir }
+    }
+
+    /// Presses a key for each character; `⏎` is Enter, `⎋` Escape, `⇥` Tab.
+    fn press(&mut self, keys: &str) {
+        for c in keys.chars() {
+            self.app.update(Msg::Key(match c {
+                '⏎' => Key::Enter,
+                '⎋' => Key::Esc,
+                '⇥' => Key::Tab,
+                c => Key::Char(c),
+            }));
+            self.source.read_texts(&mut self.app);
+        }
+    }
+}
+
+/// Reads all there is.
+fn read(app: &mut App, run: &RunDir) -> RunSource {
+    let mut source = RunSource::open(run.path()).unwrap();
+    while !source.poll(app).unwrap() {}
+    source
+}

@@ -1,0 +1,268 @@
+//! The lists and tables of the overview.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use telemetry::Fields;
+use telemetry::metric::{Better, MetricKey};
+
+use super::headline::{self, Row};
+use super::log::entry_line;
+use crate::app::App;
+use crate::format;
+use crate::store::journal::{Entry, Level};
+use crate::text::{clean, left, right};
+use crate::theme::Theme;
+use crate::widgets::line_chart::trend;
+use crate::widgets::panel::Panel;
+use crate::widgets::spark::spark;
+
+/// Metrics, a row each: name, value, course, direction.
+pub fn list(app: &App, (title, rows): (&str, &[Row]), area: Rect, buffer: &mut Buffer) {
+    let (store, _) = app.shown();
+    let inside = Panel::new(title).draw(area, buffer);
+    let columns = usize::from(inside.width).saturating_sub(2);
+    let spark_columns = match columns {
+        ..28 => 0,
+        28..40 => 10,
+        _ => 16,
+    };
+    let name_columns = columns.saturating_sub(spark_columns + 10 + usize::from(spark_columns > 0));
+    let rows = headline::rows(store, rows);
+    if rows.is_empty() {
+        buffer.set_stringn(inside.x + 1, inside.y, "–", columns, app.theme.dim());
+    }
+    for (area, (name, metric)) in inside.rows().zip(&rows) {
+        let latest = metric.curve.latest().map_or(f64::NAN, |(_, value)| value);
+        let style = if latest.is_finite() {
+            Style::new()
+        } else {
+            app.theme.bad()
+        };
+        let (glyph, glyph_style) = trend(metric, app.theme).unwrap_or((" ", Style::new()));
+        let line = Line::from(vec![
+            Span::raw(left(&clean(name), name_columns)),
+            Span::styled(right(&format::value(latest, metric.key), 8), style),
+            Span::raw(if spark_columns > 0 { " " } else { "" }),
+            Span::styled(
+                left(&spark(&metric.curve, spark_columns), spark_columns),
+                app.theme.hint(),
+            ),
+            Span::styled(format!(" {glyph}"), glyph_style),
+        ]);
+        buffer.set_line(area.x + 1, area.y, &line, columns as u16);
+    }
+}
+
+/// The latest evaluation, a row each group, against the first.
+pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer) {
+    let (store, _) = app.shown();
+    let theme = app.theme;
+    let Some(evaluation) = &store.evaluation else {
+        let inside = Panel::new("held-out").draw(area, buffer);
+        let columns = usize::from(inside.width).saturating_sub(2);
+        buffer.set_stringn(
+            inside.x + 1,
+            inside.y,
+            "no evaluation yet",
+            columns,
+            theme.dim(),
+        );
+        return;
+    };
+    let suite = clean(&evaluation.name);
+    let has = |name: &&&str| evaluation.fields.scalar(name).is_some();
+    let first = || evaluation.fields.scalars().next().map(|(name, _)| name);
+    let Some(metric) = preferred.iter().find(has).copied().or_else(first) else {
+        Panel::new(suite).draw(area, buffer);
+        return;
+    };
+    let step = format!("step {}", format::count(evaluation.step));
+    let inside = Panel::new(format!("{suite}: {metric}"))
+        .value(vec![Span::styled(step, theme.dim())])
+        .draw(area, buffer);
+    let columns = usize::from(inside.width).saturating_sub(2);
+    let baseline = store
+        .baselines
+        .get(&suite)
+        .filter(|base| base.step < evaluation.step);
+    let before = |group: &str| {
+        let row = baseline?.table.iter().find(|row| row.group == group)?;
+        row.metrics.scalar(metric)
+    };
+    let overall = (
+        if evaluation.table.is_empty() {
+            metric
+        } else {
+            "all"
+        }
+        .to_owned(),
+        evaluation.fields.scalar(metric),
+        baseline.and_then(|baseline| baseline.fields.scalar(metric)),
+    );
+    let mut rows = vec![overall];
+    for row in &evaluation.table {
+        rows.push((
+            clean(&row.group),
+            row.metrics.scalar(metric),
+            before(&row.group),
+        ));
+    }
+    if evaluation.table.is_empty() {
+        rows.extend(other_metrics(
+            &evaluation.fields,
+            metric,
+            baseline.map(|base| &base.fields),
+        ));
+    }
+    let room = usize::from(inside.height);
+    let num_left_out = if rows.len() > room {
+        rows.len() - room + 1
+    } else {
+        0
+    };
+    rows.truncate(room - usize::from(num_left_out > 0).min(room));
+    let name_columns = columns.saturating_sub(17);
+    for (area, (name, value, before)) in inside.rows().zip(&rows) {
+        let is_metric = evaluation.fields.scalar(name).is_some() && evaluation.table.is_empty();
+        let key = MetricKey::lookup(if is_metric { name } else { metric });
+        let shown = value.map_or("–".to_owned(), |value| format::value(value, key));
+        let (change, style) = compared(*value, *before, key, theme);
+        let line = Line::from(vec![
+            Span::raw(left(name, name_columns)),
+            Span::raw(right(&shown, 7)),
+            Span::styled(right(&change, 10), style),
+        ]);
+        buffer.set_line(area.x + 1, area.y, &line, columns as u16);
+    }
+    if num_left_out > 0 && room > 0 {
+        let text = format!("… {num_left_out} more");
+        buffer.set_stringn(
+            inside.x + 1,
+            inside.bottom() - 1,
+            text,
+            columns,
+            theme.dim(),
+        );
+    }
+}
+
+type Compared = (String, Option<f64>, Option<f64>);
+
+/// Without groups, the evaluation's other metrics take their rows.
+fn other_metrics(fields: &Fields, metric: &str, baseline: Option<&Fields>) -> Vec<Compared> {
+    let others = fields.scalars().filter(|(name, _)| *name != metric);
+    let compare = |(name, value): (&str, f64)| {
+        (
+            name.to_owned(),
+            Some(value),
+            baseline.and_then(|base| base.scalar(name)),
+        )
+    };
+    others.map(compare).collect()
+}
+
+/// The change and a sign for what it means.
+fn compared(
+    value: Option<f64>,
+    before: Option<f64>,
+    key: Option<&MetricKey>,
+    theme: Theme,
+) -> (String, Style) {
+    let (Some(value), Some(before)) = (value, before) else {
+        return (String::new(), Style::new());
+    };
+    let change = value - before;
+    let (glyph, style) = match key.map_or(Better::Neutral, |key| key.better) {
+        Better::Neutral => (" ", Style::new()),
+        _ if change == 0.0 || !change.is_finite() => ("=", theme.dim()),
+        Better::Higher if change > 0.0 => ("✔", theme.ok()),
+        Better::Lower if change < 0.0 => ("✔", theme.ok()),
+        _ => ("▲", theme.warn()),
+    };
+    (format!("{} {glyph}", format::change(change, key)), style)
+}
+
+/// The machine and the latest checkpoints.
+pub fn machine(app: &App, area: Rect, buffer: &mut Buffer) {
+    let (store, _) = app.shown();
+    let inside = Panel::new("machine and checkpoints").draw(area, buffer);
+    let columns = usize::from(inside.width).saturating_sub(2);
+    let mut lines: Vec<(String, Style)> = Vec::new();
+    if let Some(run) = &store.run {
+        lines.push((
+            clean(&format!("{}, {}", run.device, run.dtype)),
+            Style::new(),
+        ));
+    }
+    if let Some(system) = &store.system {
+        let cpu = system.cpu_percent.map(|cpu| format!("CPU {:.0}%", cpu.0));
+        let memory = system
+            .memory_used_bytes
+            .map(|bytes| format::bytes(bytes as f64));
+        let memory = memory.map(|memory| format!("memory {memory}"));
+        let parts: Vec<String> = [cpu, memory].into_iter().flatten().collect();
+        lines.push((parts.join("  "), Style::new()));
+        for gpu in system.gpus.iter().flatten() {
+            let used = gpu
+                .utilization_percent
+                .map(|used| format!("{:.0}%", used.0));
+            let memory = gpu
+                .memory_used_bytes
+                .map(|bytes| format::bytes(bytes as f64));
+            let heat = gpu
+                .temperature_celsius
+                .map(|celsius| format!("{:.0} °C", celsius.0));
+            let parts = [Some(gpu.name.clone()), used, memory, heat];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            lines.push((clean(&parts.join("  ")), Style::new()));
+        }
+    }
+    for checkpoint in store.checkpoints.iter().rev() {
+        let (step, bytes) = (
+            format::count(checkpoint.step),
+            format::bytes(checkpoint.bytes as f64),
+        );
+        lines.push((format!("✔ checkpoint {step}  {bytes}"), app.theme.ok()));
+    }
+    for (area, (line, style)) in inside.rows().zip(lines) {
+        buffer.set_stringn(area.x + 1, area.y, left(&line, columns), columns, style);
+    }
+}
+
+/// The latest alerts and warnings at the left, the latest notes at the right; over the whole width where
+/// there is only one sort, or where the run failed and nothing else matters.
+pub fn events(app: &App, area: Rect, buffer: &mut Buffer) {
+    let (store, now_ms) = app.shown();
+    let rows = usize::from(area.height);
+    let of = |keep: fn(&Entry) -> bool| -> Vec<&Entry> {
+        store
+            .journal
+            .newest_first()
+            .filter(|entry| keep(entry))
+            .take(rows)
+            .collect()
+    };
+    let serious = of(|entry| entry.level > Level::Note);
+    let notes = of(|entry| entry.level == Level::Note);
+    let columns: Vec<Vec<&Entry>> = match store.failure {
+        Some(_) => vec![serious],
+        None => [serious, notes]
+            .into_iter()
+            .filter(|entries| !entries.is_empty())
+            .collect(),
+    };
+    let width = usize::from(area.width) / columns.len().max(1);
+    for (at, entries) in columns.iter().enumerate() {
+        for (row, entry) in area.rows().zip(entries) {
+            let line = entry_line(entry, now_ms, width.saturating_sub(2), app.theme);
+            buffer.set_line(
+                row.x + (at * width) as u16 + 1,
+                row.y,
+                &line,
+                width as u16 - 1,
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The pieces that screens are made of. Each draws into a buffer and holds no state.
+
+pub mod braille;
+pub mod line_chart;
+pub mod panel;
+mod plot;
+pub mod share_bar;
+pub mod spark;
