@@ -74,10 +74,10 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let large = (1.0 - e) / (1.0 + e);
     let s = x * x;
     let mut p = -5.704_988_7e-3_f32;
-    p = p * s + 2.063_908_9e-2;
+    p = p * s + 2.063_909e-2;
     p = p * s - 5.373_971_6e-2;
     p = p * s + 1.333_144_2e-1;
-    p = p * s - 3.333_328_2e-1;
+    p = p * s - 3.333_328e-1;
     let small = a + a * s * p;
     let value = if a < 0.625 { small } else { large };
     value.copysign(x)
@@ -183,7 +183,6 @@ pub(crate) enum Threads {
 }
 
 /// `out[m, n] = alpha · a[m, k] · b[k, n]`, or `+=`. Rows of `out` are `out_stride` apart.
-#[expect(clippy::too_many_arguments, reason = "a gemm has this many")]
 pub(crate) fn gemm(
     [m, n, k]: [usize; 3],
     out: &mut [f32],
@@ -245,7 +244,11 @@ mod tests {
                 (f64::from(f(x)) - want).abs() / want.abs()
             })
             .fold(0.0, |worst, error| {
-                if error.is_nan() || error > worst { error } else { worst }
+                if error.is_nan() || error > worst {
+                    error
+                } else {
+                    worst
+                }
             })
     }
 

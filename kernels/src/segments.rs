@@ -15,8 +15,11 @@ struct Inner {
     starts: Vec<usize>,
     positions: Arc<[u32]>,
     /// Masks of the reference path, made once per row and kept for all layers.
-    masks: Mutex<Vec<(Option<usize>, Device, Tensor<2, Bool>)>>,
+    masks: Mutex<Vec<Mask>>,
 }
+
+/// What a window hides, on a device.
+type Mask = (Option<usize>, Device, Tensor<2, Bool>);
 
 impl Segments {
     /// Sequences of these lengths, one after the other.
@@ -62,10 +65,7 @@ impl Segments {
     /// `[tokens, tokens]`, true where a query (row) must not see a key (column).
     pub(crate) fn hidden(&self, window: Option<usize>, device: &Device) -> Tensor<2, Bool> {
         let mut masks = self.0.masks.lock().expect("no holder of the masks panics");
-        if let Some((_, _, mask)) = masks
-            .iter()
-            .find(|(w, d, _)| *w == window && d == device)
-        {
+        if let Some((_, _, mask)) = masks.iter().find(|(w, d, _)| *w == window && d == device) {
             return mask.clone();
         }
         let tokens = self.num_tokens();

@@ -131,7 +131,9 @@ mod tests {
             OPTIONS,
         );
         let mut gradients = loss.backward();
-        let gradient = leaf.grad_remove(&mut gradients).expect("the leaf is tracked");
+        let gradient = leaf
+            .grad_remove(&mut gradients)
+            .expect("the leaf is tracked");
         (loss.into_scalar(), gradient.into_scalar())
     }
 
@@ -146,7 +148,10 @@ mod tests {
         let high = 1.5f32.ln();
         // A > 0, ρ = 1.5 > 1.3: −1.3·A, no gradient.
         let (loss, gradient) = loss_and_gradient(high - 1.0, -1.0, 1.0);
-        assert!((loss + 1.3).abs() < 1e-6 && gradient == 0.0, "{loss} {gradient}");
+        assert!(
+            (loss + 1.3).abs() < 1e-6 && gradient == 0.0,
+            "{loss} {gradient}"
+        );
         // A < 0, ρ = 1.5: the minimum takes the ratio itself, −ρ·A = 1.5, gradient 1.5.
         let (loss, gradient) = loss_and_gradient(high - 1.0, -1.0, -1.0);
         assert!((loss - 1.5).abs() < 1e-6 && (gradient - 1.5).abs() < 1e-6);
@@ -162,7 +167,10 @@ mod tests {
             &[true, true, true, false],
             OPTIONS,
         );
-        assert_eq!((stats.num_tokens, stats.clipped_low, stats.clipped_high), (3, 1, 1));
+        assert_eq!(
+            (stats.num_tokens, stats.clipped_low, stats.clipped_high),
+            (3, 1, 1)
+        );
         // d = 0, 0 and 0.5: e^0.5 − 1.5.
         assert!((stats.kl - (0.5f64.exp() - 1.5)).abs() < 1e-12);
     }

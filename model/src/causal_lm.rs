@@ -68,13 +68,7 @@ impl CausalLm {
     }
 
     /// An untrained model: matrices of standard deviation `std` from `seed`.
-    pub fn random(
-        config: ModelConfig,
-        seed: u64,
-        std: f32,
-        device: &Device,
-        dtype: DType,
-    ) -> Self {
+    pub fn random(config: ModelConfig, seed: u64, std: f32, device: &Device, dtype: DType) -> Self {
         let weights = Weights::random(seed, std, device);
         Self::build(config, &weights, device, dtype).expect("random weights have every tensor")
     }
@@ -221,12 +215,7 @@ impl CausalLm {
     ///
     /// # Shapes
     /// - hidden: `[tokens, hidden]`
-    pub fn logprobs(
-        &self,
-        hidden: Tensor<2>,
-        targets: &Arc<[u32]>,
-        temperature: f64,
-    ) -> Logprobs {
+    pub fn logprobs(&self, hidden: Tensor<2>, targets: &Arc<[u32]>, temperature: f64) -> Logprobs {
         let options = LogprobsOptions {
             temperature: temperature as f32,
             softcap: self.config.final_logit_softcapping.map(|cap| cap as f32),

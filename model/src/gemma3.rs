@@ -137,8 +137,12 @@ impl Attention {
         let q = self.q_proj.forward(x.clone(), pass);
         let k = self.k_proj.forward(x.clone(), pass);
         let v = self.v_proj.forward(x, pass);
-        let q = self.q_norm.forward_heads(q.reshape([tokens, heads, head_dim]));
-        let k = self.k_norm.forward_heads(k.reshape([tokens, kv_heads, head_dim]));
+        let q = self
+            .q_norm
+            .forward_heads(q.reshape([tokens, heads, head_dim]));
+        let k = self
+            .k_norm
+            .forward_heads(k.reshape([tokens, kv_heads, head_dim]));
         let v = v.reshape([tokens, kv_heads, head_dim]);
         let table = pass.rotary(self.shape.kind);
         let (q, k) = (rope(q, table), rope(k, table));

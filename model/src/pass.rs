@@ -83,7 +83,9 @@ impl<'a> Pass<'a> {
                 cache,
             } => {
                 let positions = segments.positions();
-                cache.layer(layer).write(k.clone(), v.clone(), slots, &positions);
+                cache
+                    .layer(layer)
+                    .write(k.clone(), v.clone(), slots, &positions);
                 kernels::attention(q, k, v, segments, options)
             }
             Mode::Decode {

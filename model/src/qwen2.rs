@@ -105,9 +105,8 @@ impl Attention {
         ];
         let [heads_q, heads_kv, head_dim] = heads;
         let hidden = config.hidden_size;
-        let biased = |which: &str, shape| {
-            Linear::load_with_bias(weights, &format!("{name}.{which}"), shape)
-        };
+        let biased =
+            |which: &str, shape| Linear::load_with_bias(weights, &format!("{name}.{which}"), shape);
         let shape = config.layer(index);
         Ok(Attention {
             q_proj: biased("q_proj", [hidden, heads_q * head_dim])?,

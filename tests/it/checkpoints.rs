@@ -20,7 +20,9 @@ pub fn scratch(name: &str) -> PathBuf {
 }
 
 fn loaded(dir: &Path) -> CausalLm {
-    CausalLm::load(dir, &Device::flex(), DType::F32).expect("the model loads").0
+    CausalLm::load(dir, &Device::flex(), DType::F32)
+        .expect("the model loads")
+        .0
 }
 
 #[test]
@@ -29,7 +31,9 @@ fn every_tensor_survives_saving_in_the_dtype_of_its_source() {
         let source = Checkpoint::open(golden::model_dir(family)).expect("it opens");
         let dtype = source.dtype().expect("one dtype");
         let dir = scratch(&format!("save-{family}"));
-        loaded(&golden::model_dir(family)).save(&dir, dtype).expect("it saves");
+        loaded(&golden::model_dir(family))
+            .save(&dir, dtype)
+            .expect("it saves");
         let saved = Checkpoint::open(&dir).expect("it opens");
         let names = |checkpoint: &Checkpoint| -> BTreeSet<String> {
             checkpoint.names().map(str::to_owned).collect()
@@ -43,7 +47,9 @@ fn every_tensor_survives_saving_in_the_dtype_of_its_source() {
         assert_eq!(config(&dir), config(&golden::model_dir(family)), "{family}");
     }
     assert_eq!(
-        Checkpoint::open(golden::model_dir("gemma3")).expect("it opens").dtype(),
+        Checkpoint::open(golden::model_dir("gemma3"))
+            .expect("it opens")
+            .dtype(),
         Some(Dtype::Bfloat16),
         "one of the families is stored in another dtype than it computes in"
     );
@@ -72,6 +78,10 @@ fn replacing_parameters_by_themselves_changes_nothing() {
         .with_parameters(|name| Ok::<_, ()>(host_values(before[name].clone())))
         .expect("every name is known");
     for (name, tensor) in same.parameters() {
-        assert_eq!(host_values(tensor), host_values(before[&name].clone()), "{name}");
+        assert_eq!(
+            host_values(tensor),
+            host_values(before[&name].clone()),
+            "{name}"
+        );
     }
 }

@@ -14,7 +14,9 @@ use crate::{devices, golden};
 
 fn model(family: &str, device: &Device) -> CausalLm {
     let dir = golden::model_dir(family);
-    CausalLm::load(&dir, device, DType::F32).expect("the golden model loads").0
+    CausalLm::load(&dir, device, DType::F32)
+        .expect("the golden model loads")
+        .0
 }
 
 fn options(sampling: SamplingOptions, max_batch_size: usize) -> GenerateOptions {
@@ -44,7 +46,9 @@ fn requests(count: usize) -> Vec<Request> {
         .map(|i| {
             let (prompt, index) = (i % 11, i / 11);
             Request {
-                prompt: (0..3 + 2 * prompt).map(|t| (5 + 7 * prompt + t) as u32 % 290).collect(),
+                prompt: (0..3 + 2 * prompt)
+                    .map(|t| (5 + 7 * prompt + t) as u32 % 290)
+                    .collect(),
                 index: index as u64,
                 max_new_tokens: 6 + prompt,
             }
@@ -148,8 +152,14 @@ fn model_log_probabilities_do_not_depend_on_the_temperature() {
         index: 0,
         max_new_tokens: 5,
     };
-    let greedy = complete(&model, std::slice::from_ref(&request), &options(sampled(1e-6), 1));
-    let at_zero = complete(&model, &[request], &options(SamplingOptions::GREEDY, 1));
+    let with = |sampling| {
+        let options = GenerateOptions {
+            stop_tokens: Vec::new(),
+            ..options(sampling, 1)
+        };
+        complete(&model, std::slice::from_ref(&request), &options)
+    };
+    let (greedy, at_zero) = (with(sampled(1e-6)), with(SamplingOptions::GREEDY));
     assert_eq!(greedy[0].tokens, at_zero[0].tokens);
     assert_eq!(greedy[0].model_logprobs, at_zero[0].model_logprobs);
     assert_eq!(at_zero[0].finish_reason, FinishReason::Length);

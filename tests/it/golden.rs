@@ -31,7 +31,10 @@ impl Tensors {
     }
 
     pub fn f32(&self, name: &str) -> Vec<f32> {
-        self.0.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).to_f32()
+        self.0
+            .tensor(name)
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+            .to_f32()
     }
 
     pub fn names(&self) -> Vec<String> {

@@ -29,7 +29,11 @@ fn advantages_are_those_of_the_formula() {
         };
         let got = advantages(&rewards, scale).concat();
         for (got, want) in got.iter().zip(golden::numbers(&case["advantages"])) {
-            assert!((got - want).abs() < 1e-9, "{}: {got} for {want}", case["name"]);
+            assert!(
+                (got - want).abs() < 1e-9,
+                "{}: {got} for {want}",
+                case["name"]
+            );
         }
     }
 }
@@ -53,7 +57,8 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
             },
             num_completions: mask.len(),
             num_tokens: mask.iter().map(|row| tokens(row)).sum(),
-            max_completion_length: case["max_completion_length"].as_u64().expect("a length") as usize,
+            max_completion_length: case["max_completion_length"].as_u64().expect("a length")
+                as usize,
         };
         let weights: Vec<f32> = mask
             .iter()
@@ -75,7 +80,11 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
             beta: number("beta"),
         };
         let flat = |key: &str| -> Vec<f32> {
-            rows(key).concat().iter().map(|&value| value as f32).collect()
+            rows(key)
+                .concat()
+                .iter()
+                .map(|&value| value as f32)
+                .collect()
         };
         let device = Device::flex().autodiff();
         let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
@@ -89,12 +98,24 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
             options,
         );
         let mut gradients = loss.backward();
-        let gradient = leaf.grad_remove(&mut gradients).expect("the leaf is tracked");
+        let gradient = leaf
+            .grad_remove(&mut gradients)
+            .expect("the leaf is tracked");
         let close = |got: f64, want: f64| (got - want).abs() <= 2e-6 * want.abs().max(0.1);
         let got = host_loss(&loss);
-        assert!(close(got, number("loss")), "{name}: loss {got} for {}", number("loss"));
-        for (got, want) in host_values(gradient).into_iter().zip(rows("gradient").concat()) {
-            assert!(close(f64::from(got), want), "{name}: gradient {got} for {want}");
+        assert!(
+            close(got, number("loss")),
+            "{name}: loss {got} for {}",
+            number("loss")
+        );
+        for (got, want) in host_values(gradient)
+            .into_iter()
+            .zip(rows("gradient").concat())
+        {
+            assert!(
+                close(f64::from(got), want),
+                "{name}: gradient {got} for {want}"
+            );
         }
         let stats = policy_gradient_stats(
             &flat("logprobs"),
@@ -104,11 +125,21 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
             &in_loss,
             options,
         );
-        let per_token = |count: usize| count as f64 / stats.num_tokens as f64;
-        assert!(close(per_token(stats.clipped_low), number("clip_ratio/low_mean")), "{name}");
-        assert!(close(per_token(stats.clipped_high), number("clip_ratio/high_mean")), "{name}");
+        let num_tokens = stats.num_tokens.max(1) as f64;
+        let per_token = |count: usize| count as f64 / num_tokens;
+        assert!(
+            close(per_token(stats.clipped_low), number("clip_ratio/low_mean")),
+            "{name}"
+        );
+        assert!(
+            close(
+                per_token(stats.clipped_high),
+                number("clip_ratio/high_mean")
+            ),
+            "{name}"
+        );
         if let Some(kl) = case["kl"].as_f64() {
-            let got = stats.kl / stats.num_tokens as f64;
+            let got = stats.kl / num_tokens;
             assert!(close(got, kl), "{name}: kl {got} for {kl}");
         }
     }
@@ -147,10 +178,17 @@ fn four_optimizer_steps_follow_the_plain_computation() {
             beta: 0.0,
         };
         let mut batches = Vec::new();
-        for (i, want) in golden["steps"].as_array().expect("steps").iter().enumerate() {
+        for (i, want) in golden["steps"]
+            .as_array()
+            .expect("steps")
+            .iter()
+            .enumerate()
+        {
             if i % 2 == 0 {
                 // Two micro-batches of unequal size: accumulation changes nothing.
-                batches = [&sequences[..3], &sequences[3..]].map(|s| RolloutBatch::new(s.to_vec())).into();
+                batches = [&sequences[..3], &sequences[3..]]
+                    .map(|s| RolloutBatch::new(s.to_vec()))
+                    .into();
             }
             let mut gradients = GradientBuffer::default();
             let mut loss = 0.0;
@@ -164,8 +202,14 @@ fn four_optimizer_steps_follow_the_plain_computation() {
                 let want = want[key].as_f64().expect("a number");
                 (got - want).abs() / (want.abs() + 1e-3)
             };
-            assert!(relative(loss, "loss") < 1e-4, "{family} step {i}: loss {loss}");
-            assert!(relative(norm, "grad_norm") < 1e-4, "{family} step {i}: norm {norm}");
+            assert!(
+                relative(loss, "loss") < 1e-4,
+                "{family} step {i}: loss {loss}"
+            );
+            assert!(
+                relative(norm, "grad_norm") < 1e-4,
+                "{family} step {i}: norm {norm}"
+            );
             let scale = (number("max_grad_norm") / (norm + 1e-6)).min(1.0);
             let rate = number("learning_rate");
             model = optimizer.step(model, gradients, rate, scale, i as u64 + 1);
@@ -178,9 +222,14 @@ fn optimizer_settings(golden: &Value) -> trainer::recipe::OptimizerSettings {
     for key in ["adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"] {
         raw.set(Some(StageName::Rl), &format!("{key}={}", golden[key]));
     }
-    for_stage(&raw, StageName::Rl).expect("the recipe is sound").optimizer
+    for_stage(&raw, StageName::Rl)
+        .expect("the recipe is sound")
+        .optimizer
 }
 
 fn cases(key: &str) -> Vec<Value> {
-    golden::json("grpo.json")[key].as_array().expect("cases").clone()
+    golden::json("grpo.json")[key]
+        .as_array()
+        .expect("cases")
+        .clone()
 }

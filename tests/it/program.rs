@@ -22,7 +22,11 @@ fn run(args: &[&str]) -> Output {
 fn succeed(args: &[&str]) -> Output {
     let output = run(args);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {}\n{stderr}", output.status);
+    assert!(
+        output.status.success(),
+        "{args:?}: {}\n{stderr}",
+        output.status
+    );
     output
 }
 
@@ -77,28 +81,75 @@ fn reinforcement_learning_trains_a_checkpoint_of_each_family() {
         let output = dir.join("run");
         let model = golden::model_dir(family);
         succeed(&[
-            "--stage", "rl", "--model", text(&model), "--data", text(&data), "--output",
-            text(&output), "--device", "cpu", "--max-steps", "2", "--tui", "never",
-            "--set", "num_generations=4", "--set", "per_device_train_batch_size=2",
-            "--set", "gradient_accumulation_steps=2", "--set", "max_completion_length=8",
-            "--set", "beta=0.01", "--set", "learning_rate=1e-3",
+            "--stage",
+            "rl",
+            "--model",
+            text(&model),
+            "--data",
+            text(&data),
+            "--output",
+            text(&output),
+            "--device",
+            "cpu",
+            "--max-steps",
+            "2",
+            "--tui",
+            "never",
+            "--set",
+            "num_generations=4",
+            "--set",
+            "per_device_train_batch_size=2",
+            "--set",
+            "gradient_accumulation_steps=2",
+            "--set",
+            "max_completion_length=8",
+            "--set",
+            "beta=0.01",
+            "--set",
+            "learning_rate=1e-3",
         ]);
         let steps = events(&output, "step");
         assert_eq!(steps.len(), 2, "{family}");
-        for key in ["reward", "kl", "entropy", "rewards/exact_match/mean", "frac_reward_zero_std"] {
+        for key in [
+            "reward",
+            "kl",
+            "entropy",
+            "rewards/exact_match/mean",
+            "frac_reward_zero_std",
+        ] {
             assert!(steps[0][key].is_number(), "{family}: {key} in {}", steps[0]);
         }
         let difference = steps[1]["sampling/logp_difference/max"].as_f64();
-        assert!(difference.is_some_and(|d| d < 1e-4), "{family}: {difference:?}");
-        assert!(output.join("checkpoint-2/trainer_state/state.json").exists(), "{family}");
+        assert!(
+            difference.is_some_and(|d| d < 1e-4),
+            "{family}: {difference:?}"
+        );
+        assert!(
+            output
+                .join("checkpoint-2/trainer_state/state.json")
+                .exists(),
+            "{family}"
+        );
         let samples = std::fs::read_to_string(output.join("samples.jsonl")).expect("samples");
-        let sample: Value = serde_json::from_str(samples.lines().next().expect("one")).expect("JSON");
-        assert_eq!(sample["completions"].as_array().map(Vec::len), Some(4), "{family}");
+        let sample: Value =
+            serde_json::from_str(samples.lines().next().expect("one")).expect("JSON");
+        assert_eq!(
+            sample["completions"].as_array().map(Vec::len),
+            Some(4),
+            "{family}"
+        );
         // What was saved is a model: it generates.
         let saved = output.join("checkpoint-2");
         let line = succeed(&[
-            "generate", "--model", text(&saved), "--prompt", "Hi", "--max-new-tokens", "3",
-            "--device", "cpu",
+            "generate",
+            "--model",
+            text(&saved),
+            "--prompt",
+            "Hi",
+            "--max-new-tokens",
+            "3",
+            "--device",
+            "cpu",
         ]);
         let line: Value = serde_json::from_slice(&line.stdout).expect("a line of JSON");
         assert!(line["finish_reason"].is_string(), "{line}");
@@ -116,16 +167,46 @@ fn a_stopped_run_saves_exits_130_and_goes_on_to_the_same_bits() {
         let model = golden::model_dir("gemma2");
         let args = |output: &Path| -> Vec<String> {
             let args = [
-                "--stage", stage, "--model", text(&model), "--data", text(&data), "--output",
-                text(output), "--device", "cpu", "--max-steps", "40", "--seed", "3", "--tui",
-                "never", "--set", "learning_rate=1e-3", "--set", "per_device_train_batch_size=2",
-                "--set", "max_length=64", "--set", "max_completion_length=6", "--set", extra,
-                "--set", "save_steps=7",
+                "--stage",
+                stage,
+                "--model",
+                text(&model),
+                "--data",
+                text(&data),
+                "--output",
+                text(output),
+                "--device",
+                "cpu",
+                "--max-steps",
+                "40",
+                "--seed",
+                "3",
+                "--tui",
+                "never",
+                "--set",
+                "learning_rate=1e-3",
+                "--set",
+                "per_device_train_batch_size=2",
+                "--set",
+                "max_length=64",
+                "--set",
+                "max_completion_length=6",
+                "--set",
+                extra,
+                "--set",
+                "save_steps=7",
             ];
             args.map(str::to_owned).to_vec()
         };
         let whole = dir.join("whole");
-        assert!(trainer().args(args(&whole)).output().expect("it starts").status.success());
+        assert!(
+            trainer()
+                .args(args(&whole))
+                .output()
+                .expect("it starts")
+                .status
+                .success()
+        );
 
         let cut = dir.join("cut");
         let mut child = trainer()
@@ -137,7 +218,10 @@ fn a_stopped_run_saves_exits_130_and_goes_on_to_the_same_bits() {
         // Until it has taken three steps, whatever the machine's speed.
         let deadline = Instant::now() + Duration::from_secs(60);
         while !cut.join("events.jsonl").exists() || events(&cut, "step").len() < 3 {
-            assert!(Instant::now() < deadline, "{stage}: no third step in a minute");
+            assert!(
+                Instant::now() < deadline,
+                "{stage}: no third step in a minute"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         let pid = child.id().to_string();
@@ -153,7 +237,10 @@ fn a_stopped_run_saves_exits_130_and_goes_on_to_the_same_bits() {
             let file = run.join("checkpoint-40/model.safetensors");
             std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
         };
-        assert!(weights(&whole) == weights(&cut), "{stage}: weights differ after a resume");
+        assert!(
+            weights(&whole) == weights(&cut),
+            "{stage}: weights differ after a resume"
+        );
         let losses = |run: &Path| -> Vec<(u64, u64)> {
             let mut by_step = std::collections::BTreeMap::new();
             for step in events(run, "step") {
@@ -176,12 +263,34 @@ fn gradient_accumulation_does_not_change_the_loss() {
         let batch = format!("per_device_train_batch_size={batch}");
         let accumulation = format!("gradient_accumulation_steps={accumulation}");
         succeed(&[
-            "--stage", "sft", "--model", text(&model), "--data", text(&data), "--output",
-            text(&output), "--device", "cpu", "--max-steps", "5", "--seed", "3", "--tui", "never",
-            "--set", &batch, "--set", &accumulation, "--set", "learning_rate=1e-3",
+            "--stage",
+            "sft",
+            "--model",
+            text(&model),
+            "--data",
+            text(&data),
+            "--output",
+            text(&output),
+            "--device",
+            "cpu",
+            "--max-steps",
+            "5",
+            "--seed",
+            "3",
+            "--tui",
+            "never",
+            "--set",
+            &batch,
+            "--set",
+            &accumulation,
+            "--set",
+            "learning_rate=1e-3",
         ]);
         let steps = events(&output, "step");
-        steps.iter().map(|step| step["loss"].as_f64().expect("a loss")).collect::<Vec<_>>()
+        steps
+            .iter()
+            .map(|step| step["loss"].as_f64().expect("a loss"))
+            .collect::<Vec<_>>()
     });
     for (a, b) in losses[0].iter().zip(&losses[1]) {
         // Sums of some thousand float32 terms in another order.
@@ -197,29 +306,80 @@ fn wrong_usage_is_answered_with_a_sentence_and_the_right_exit_code() {
     let model = text(&model);
     let sound = conversations(&dir);
     let sound = text(&sound);
-    let unknown = write(&dir, "unknown.jsonl", &[r#"{"prompt": "a", "verifier": "nope", "args": {}}"#]);
+    let unknown = write(
+        &dir,
+        "unknown.jsonl",
+        &[r#"{"prompt": "a", "verifier": "nope", "args": {}}"#],
+    );
     let torn = write(&dir, "torn.jsonl", &[r#"{"messages": [{"role": "user""#]);
     let no_folder = dir.join("no-folder");
     let output = dir.join("out");
     let train = |stage: &str, data: &str, more: &[&str]| -> Vec<String> {
         let base = [
-            "--stage", stage, "--model", model, "--data", data, "--output", text(&output),
-            "--device", "cpu", "--max-steps", "1", "--tui", "never",
+            "--stage",
+            stage,
+            "--model",
+            model,
+            "--data",
+            data,
+            "--output",
+            text(&output),
+            "--device",
+            "cpu",
+            "--max-steps",
+            "1",
+            "--tui",
+            "never",
         ];
         base.iter().chain(more).map(|s| (*s).to_owned()).collect()
     };
     let owned = |args: &[&str]| args.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     let cases: Vec<(Vec<String>, i32, &[&str])> = vec![
-        (train("rl", text(&unknown), &[]), 1, &["unknown.jsonl:1", "nope", "exact_match"]),
+        (
+            train("rl", text(&unknown), &[]),
+            1,
+            &["unknown.jsonl:1", "nope", "exact_match"],
+        ),
         (train("sft", text(&torn), &[]), 1, &["torn.jsonl:1"]),
         (train("sft", text(&no_folder), &[]), 1, &["no-folder"]),
-        (train("sft", sound, &["--set", "learning_rat=1"]), 2, &["learning_rat", "learning_rate"]),
-        (train("sft", sound, &["--set", "learning_rate=-1"]), 2, &["learning_rate", "-1"]),
+        (
+            train("sft", sound, &["--set", "learning_rat=1"]),
+            2,
+            &["learning_rat", "learning_rate"],
+        ),
+        (
+            train("sft", sound, &["--set", "learning_rate=-1"]),
+            2,
+            &["learning_rate", "-1"],
+        ),
         (train("po", sound, &[]), 2, &["preference"]),
-        (owned(&["score", "--model", model, "--data", sound, "--device", "tpu"]), 2, &["tpu"]),
-        (owned(&["score", "--model", text(&no_folder), "--data", sound]), 1, &["config.json"]),
-        (owned(&["--stage", "sft", "--model", model, "--output", sound, "--data", sound]), 1, &["sft.jsonl"]),
-        (owned(&["generate", "--model", model, "--prompt", "a", "--dtype", "bfloat16", "--device", "wgpu"]), 2, &["wgpu"]),
+        (
+            owned(&[
+                "score", "--model", model, "--data", sound, "--device", "tpu",
+            ]),
+            2,
+            &["tpu"],
+        ),
+        (
+            owned(&["score", "--model", text(&no_folder), "--data", sound]),
+            1,
+            &["config.json"],
+        ),
+        (
+            owned(&[
+                "--stage", "sft", "--model", model, "--output", sound, "--data", sound,
+            ]),
+            1,
+            &["sft.jsonl"],
+        ),
+        (
+            owned(&[
+                "generate", "--model", model, "--prompt", "a", "--dtype", "bfloat16", "--device",
+                "wgpu",
+            ]),
+            2,
+            &["wgpu"],
+        ),
     ];
     for (args, code, words) in cases {
         let output = trainer().args(&args).output().expect("it starts");
@@ -236,7 +396,10 @@ fn wrong_usage_is_answered_with_a_sentence_and_the_right_exit_code() {
 fn doctor_names_the_cpu_and_what_auto_means() {
     let output = succeed(&["doctor"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("cpu") && stdout.contains("--device auto is"), "{stdout}");
+    assert!(
+        stdout.contains("cpu") && stdout.contains("--device auto is"),
+        "{stdout}"
+    );
 }
 
 #[test]
@@ -245,8 +408,14 @@ fn metrics_are_sacrebleus() {
     let hypotheses = write(&dir, "hyp.txt", &["the old tower", "", "stone"]);
     let references = write(&dir, "ref.txt", &["the old stone tower", "a", "stone"]);
     let output = succeed(&[
-        "metrics", "--hypotheses", text(&hypotheses), "--references", text(&references),
-        "--metrics", "bleu,chrf,chrf++", "--json",
+        "metrics",
+        "--hypotheses",
+        text(&hypotheses),
+        "--references",
+        text(&references),
+        "--metrics",
+        "bleu,chrf,chrf++",
+        "--json",
     ]);
     let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     for metric in ["bleu", "chrf", "chrf++"] {
@@ -254,6 +423,12 @@ fn metrics_are_sacrebleus() {
         assert!(result[metric]["signature"].is_string(), "{result}");
     }
     let short = write(&dir, "short.txt", &["the old tower"]);
-    let output = run(&["metrics", "--hypotheses", text(&short), "--references", text(&references)]);
+    let output = run(&[
+        "metrics",
+        "--hypotheses",
+        text(&short),
+        "--references",
+        text(&references),
+    ]);
     assert_eq!(output.status.code(), Some(2));
 }

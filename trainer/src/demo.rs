@@ -73,6 +73,11 @@ fn untrained(vocab_size: usize, seed: u64, device: &OpenDevice) -> Result<Causal
         pad_token_id: 0,
     })?;
     let dtype = burn::tensor::DType::F32;
-    Ok(CausalLm::random(config, seed, INITIALIZER_RANGE, &device.device, dtype))
+    Ok(CausalLm::random(
+        config,
+        seed,
+        INITIALIZER_RANGE,
+        &device.device,
+        dtype,
+    ))
 }
-

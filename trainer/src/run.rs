@@ -86,7 +86,9 @@ fn run_locked(
     log: &EventLog,
 ) -> Result<RunEnd, TrainError> {
     let checkpoint = starting_checkpoint(run_dir, &request.resume)?;
-    let source = checkpoint.as_ref().map_or(&*request.model_dir, |(dir, _)| dir);
+    let source = checkpoint
+        .as_ref()
+        .map_or(&*request.model_dir, |(dir, _)| dir);
     let config = ModelConfig::from_dir(source)?;
     let recipe = &request.recipe;
     let document_start = match config.uses_bos() {
@@ -119,7 +121,8 @@ fn run_locked(
             context.train(stage, request, run_dir, lock, checkpoint, compute)
         }
         StageSettings::Po(_) => Err(TrainError::Usage(
-            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are".to_owned(),
+            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are"
+                .to_owned(),
         )),
     }
 }
@@ -145,7 +148,10 @@ impl Context<'_> {
             0 => (self.recipe.run.num_train_epochs * stage.steps_per_epoch()?).ceil() as u64,
             steps => steps as u64,
         };
-        if checkpoint.as_ref().is_some_and(|(_, state)| state.step >= total_steps) {
+        if checkpoint
+            .as_ref()
+            .is_some_and(|(_, state)| state.step >= total_steps)
+        {
             return Ok(RunEnd::AlreadyFinished);
         }
         let device = request.device.device.clone().autodiff();
@@ -173,7 +179,9 @@ impl Context<'_> {
             self.warn("this file system has no locks: do not start a second trainer here")?;
         }
         for name in lock.cleaned() {
-            self.warn(&format!("{name} was left unfinished by a killed run and removed"))?;
+            self.warn(&format!(
+                "{name} was left unfinished by a killed run and removed"
+            ))?;
         }
         if checkpoint.is_some() {
             self.log.append(event::Resumed {
@@ -285,14 +293,17 @@ impl Context<'_> {
             paths => Some(open(paths)?),
         };
         let name = self.recipe.stage_name();
-        Ok(Supervised::new(name, train, eval, shape, self.shuffle_seed()))
+        Ok(Supervised::new(
+            name,
+            train,
+            eval,
+            shape,
+            self.shuffle_seed(),
+        ))
     }
 }
 
-fn pretraining_stage(
-    context: &Context,
-    settings: &CptSettings,
-) -> Result<Supervised, TrainError> {
+fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
     let shape = context.shape(settings.max_length, settings.packing);
     context.supervised(shape, |paths| {
         Ok(Box::new(Documents::open(
@@ -407,7 +418,9 @@ fn starting_checkpoint(
             ))),
         },
         Resume::From(dir) => {
-            let newest = RunDir::open(dir).ok().and_then(|run| run.newest_checkpoint().ok()?);
+            let newest = RunDir::open(dir)
+                .ok()
+                .and_then(|run| run.newest_checkpoint().ok()?);
             let path = newest.map_or_else(|| dir.clone(), |checkpoint| checkpoint.path);
             let state = read_state(&path)?;
             Ok(Some((path, state)))

@@ -142,9 +142,9 @@ impl Training {
                 true => (clip / (grad_norm + 1e-6)).min(1.0),
                 false => 1.0,
             };
-            self.model =
-                self.optimizer
-                    .step(model, gradients, learning_rate, grad_scale, step);
+            self.model = self
+                .optimizer
+                .step(model, gradients, learning_rate, grad_scale, step);
         }
         let event = event::Step {
             step,

@@ -38,7 +38,11 @@ pub fn evaluation_line(evaluation: &Evaluation) -> String {
         .scalars()
         .map(|(name, value)| format!("{name} {}", number(value)))
         .collect();
-    format!("held-out at step {}: {}", evaluation.step, metrics.join("  "))
+    format!(
+        "held-out at step {}: {}",
+        evaluation.step,
+        metrics.join("  ")
+    )
 }
 
 /// Four significant digits; what is not a number says so.

@@ -8,6 +8,7 @@
 mod content;
 mod dates;
 mod documents;
+mod flaws;
 mod grammar;
 mod language;
 mod lexicon;
@@ -52,10 +53,12 @@ impl DemoCorpus {
         records(self.seed, "cpt", count, document)
     }
 
-    /// Conversations for fine-tuning: `{"messages": [user, assistant]}`.
+    /// Conversations for fine-tuning, half of them with a flaw: `{"messages": [user, assistant]}`.
     pub fn conversations(&self, count: usize) -> impl Iterator<Item = Value> + use<> {
         records(self.seed, "sft", count, |random| {
-            Task::random(Split::Train, random).conversation()
+            let task = Task::random(Split::Train, random);
+            let answer = flaws::answer(&task, random);
+            task.conversation(&answer)
         })
     }
 

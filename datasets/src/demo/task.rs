@@ -75,9 +75,9 @@ impl Task {
         }
     }
 
-    /// `{"messages"}`: a user's turn and an assistant's.
-    pub fn conversation(&self) -> Value {
-        json!({"messages": [{"role": "user", "content": self.prompt}, {"role": "assistant", "content": self.answer}]})
+    /// `{"messages"}`: a user's turn and an assistant's, with this answer.
+    pub fn conversation(&self, answer: &str) -> Value {
+        json!({"messages": [{"role": "user", "content": self.prompt}, {"role": "assistant", "content": answer}]})
     }
 
     /// `{"prompt", "verifier", "ground_truth", "task"}`; of a translation also `source`, `reference` and both languages. An

@@ -18,13 +18,8 @@ impl<B: Backend + AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
         let [q, k, v] = [q, k, v].map(|x| x.into_primitive());
-        let (output, logsumexp) = B::attention_forward(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            segments.clone(),
-            options,
-        );
+        let (output, logsumexp) =
+            B::attention_forward(q.clone(), k.clone(), v.clone(), segments.clone(), options);
         match Attention.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let tensors = [q, k, v, output.clone(), logsumexp];

@@ -110,7 +110,14 @@ impl AttentionOps for Flex {
         let mut grad_k = vec![0.0; tokens * kv_heads * head_dim];
         let mut grad_v = vec![0.0; tokens * kv_heads * head_dim];
         let group_width = heads / kv_heads * head_dim;
-        for HeadGrads { range, head, q, k, v } in grads {
+        for HeadGrads {
+            range,
+            head,
+            q,
+            k,
+            v,
+        } in grads
+        {
             scatter(&mut grad_q, &q, &range, head, group_width, heads * head_dim);
             scatter(&mut grad_k, &k, &range, head, head_dim, kv_heads * head_dim);
             scatter(&mut grad_v, &v, &range, head, head_dim, kv_heads * head_dim);

@@ -81,7 +81,6 @@ pub(crate) trait AttentionOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of q, k and v.
-    #[expect(clippy::too_many_arguments, reason = "the saved tensors are many")]
     fn attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,

@@ -28,7 +28,9 @@ pub(super) fn open(index: usize) -> Result<OpenDevice, DeviceUnavailable> {
     };
     let device = burn_cuda::CudaDevice::new(index);
     Ok(OpenDevice {
-        device: Device::new(burn::backend::DispatchDevice::Cube(cubecl::Device::Cuda(device))),
+        device: Device::new(burn::backend::DispatchDevice::Cube(cubecl::Device::Cuda(
+            device,
+        ))),
         name: format!("cuda:{index}"),
         description: description.clone(),
         default_dtype: DType::BF16,
@@ -103,7 +105,9 @@ fn driver_gpus() -> Result<Vec<String>, String> {
             .map_err(|_| symbol("cuDeviceGetName"))?;
         let code = init(0);
         if code != 0 {
-            return Err(format!("the NVIDIA driver does not start (cuInit gives {code})"));
+            return Err(format!(
+                "the NVIDIA driver does not start (cuInit gives {code})"
+            ));
         }
         let mut gpus = 0;
         let code = count(&raw mut gpus);

@@ -6,5 +6,9 @@ pub fn embedding(weight: Tensor<2>, ids: &[u32], scale: f32) -> Tensor<2> {
     let length = ids.len();
     let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [length]), &weight.device());
     let rows = weight.select(0, ids);
-    if scale == 1.0 { rows } else { rows.mul_scalar(scale) }
+    if scale == 1.0 {
+        rows
+    } else {
+        rows.mul_scalar(scale)
+    }
 }

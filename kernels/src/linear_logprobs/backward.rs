@@ -19,7 +19,11 @@ impl<B: Backend + LinearLogprobsOps, C: CheckpointStrategy> LinearLogprobsOps fo
         let nodes = [hidden.node(), head.node()];
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
         let columns = B::linear_logprobs(hidden.clone(), head.clone(), targets.clone(), options);
-        match LinearLogprobs.prepare::<C>(nodes).compute_bound().stateful() {
+        match LinearLogprobs
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => {
                 let state = ([hidden, head, columns.clone()], targets, options);
                 prep.finish(state, columns)

@@ -99,12 +99,14 @@ impl RotaryTable {
             .on_device
             .get_or_init(|| {
                 let shape = [self.0.positions.len(), 1, self.0.half];
-                let gather = |pick: fn((&[f32], &[f32])) -> Vec<f32>| {
-                    let positions = self.0.positions.iter();
-                    let values: Vec<f32> = positions.flat_map(|&p| pick(self.at(p))).collect();
-                    Tensor::from_data(TensorData::new(values, shape), device)
-                };
-                (gather(|(cos, _)| cos.to_vec()), gather(|(_, sin)| sin.to_vec()))
+                let (mut all_cos, mut all_sin) = (Vec::new(), Vec::new());
+                for &position in self.0.positions.iter() {
+                    let (cos, sin) = self.at(position);
+                    all_cos.extend_from_slice(cos);
+                    all_sin.extend_from_slice(sin);
+                }
+                let tensor = |values| Tensor::from_data(TensorData::new(values, shape), device);
+                (tensor(all_cos), tensor(all_sin))
             })
             .clone()
     }

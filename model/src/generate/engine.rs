@@ -93,7 +93,13 @@ impl<'a> Engine<'a> {
         } else {
             options.max_batch_size
         };
-        let cache = KvCache::new(model.config(), slots, capacity, model.dtype(), model.device());
+        let cache = KvCache::new(
+            model.config(),
+            slots,
+            capacity,
+            model.dtype(),
+            model.device(),
+        );
         let mut prompt_logits: HashMap<Arc<[u32]>, PromptLogits> = HashMap::new();
         for request in requests {
             assert!(!request.prompt.is_empty(), "an empty prompt");
@@ -179,7 +185,10 @@ impl<'a> Engine<'a> {
             let hidden = self
                 .model
                 .prefill(&ids, &segments, &new_slots, &mut self.cache);
-            let last: Vec<i32> = segments.ranges().map(|range| range.end as i32 - 1).collect();
+            let last: Vec<i32> = segments
+                .ranges()
+                .map(|range| range.end as i32 - 1)
+                .collect();
             let last = TensorData::new(last, [new_slots.len()]);
             let last = Tensor::from_data(last, self.model.device());
             let logits = host_values(self.model.logits(hidden.select(0, last)));

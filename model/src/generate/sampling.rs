@@ -124,7 +124,11 @@ fn most_probable(logits: &[f32]) -> usize {
 
 fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    largest + values.map(|value| (value - largest).exp()).sum::<f64>().ln()
+    largest
+        + values
+            .map(|value| (value - largest).exp())
+            .sum::<f64>()
+            .ln()
 }
 
 /// In [0, 1).
@@ -160,9 +164,15 @@ mod tests {
     #[test]
     fn top_k_breaks_ties_by_token_id_and_top_p_keeps_the_token_that_crosses_it() {
         assert_eq!(kept_tokens(&LOGITS, &options(1.0, 1, 1.0)), Some(vec![1]));
-        assert_eq!(kept_tokens(&LOGITS, &options(1.0, 3, 1.0)), Some(vec![1, 2, 4]));
+        assert_eq!(
+            kept_tokens(&LOGITS, &options(1.0, 3, 1.0)),
+            Some(vec![1, 2, 4])
+        );
         // p(1) = p(4) = 0.40, p(2) = 0.15: 0.8 is crossed by the third.
-        assert_eq!(kept_tokens(&LOGITS, &options(1.0, 0, 0.81)), Some(vec![1, 2, 4]));
+        assert_eq!(
+            kept_tokens(&LOGITS, &options(1.0, 0, 0.81)),
+            Some(vec![1, 2, 4])
+        );
         assert_eq!(kept_tokens(&LOGITS, &options(1.0, 0, 0.1)), Some(vec![1]));
         assert_eq!(kept_tokens(&LOGITS, &options(1.0, 0, 1.0)), None);
     }
@@ -181,7 +191,10 @@ mod tests {
         for (count, p) in counts.iter().zip(stated) {
             let deviation = (p * (1.0 - p) / f64::from(draws as u32)).sqrt();
             let frequency = count / f64::from(draws as u32);
-            assert!((frequency - p).abs() <= 5.0 * deviation, "{counts:?} {stated:?}");
+            assert!(
+                (frequency - p).abs() <= 5.0 * deviation,
+                "{counts:?} {stated:?}"
+            );
         }
     }
 

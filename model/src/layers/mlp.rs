@@ -20,11 +20,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn load(
-        weights: &Weights,
-        name: &str,
-        config: &ModelConfig,
-    ) -> Result<Self, Error> {
+    pub(crate) fn load(weights: &Weights, name: &str, config: &ModelConfig) -> Result<Self, Error> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Mlp {
             gate_proj: Linear::load(weights, &format!("{name}.gate_proj"), [hidden, inner])?,

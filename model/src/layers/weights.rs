@@ -108,7 +108,8 @@ pub(crate) fn mix(value: u64) -> u64 {
 }
 
 fn hash(name: &str) -> u64 {
-    name.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)))
+    name.bytes()
+        .fold(0, |hash, byte| mix(hash ^ u64::from(byte)))
 }
 
 #[cfg(test)]
@@ -122,6 +123,9 @@ mod tests {
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
         // Five standard errors of each estimate.
         assert!(mean.abs() < 5.0 / 100_000f64.sqrt(), "{mean}");
-        assert!((variance - 1.0).abs() < 5.0 * (2.0 / 100_000f64).sqrt(), "{variance}");
+        assert!(
+            (variance - 1.0).abs() < 5.0 * (2.0 / 100_000f64).sqrt(),
+            "{variance}"
+        );
     }
 }

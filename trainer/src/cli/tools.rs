@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use kernels::device::{DEVICE_HELP, DeviceName};
 use super::values::{FrameSize, dtype, temperature, top_p};
 use crate::recipe::Dtype;
+use kernels::device::{DEVICE_HELP, DeviceName};
 
 /// Write the log-probability of every token of some texts.
 ///

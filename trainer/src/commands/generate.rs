@@ -3,8 +3,8 @@ use std::path::Path;
 
 use datasets::record::PromptRecord;
 use datasets::{
-    ChatTokenizer, DocumentEnd, DocumentStart, GenerationPrompt, JsonlSource, Message,
-    OnBadRecord, Tokenizer,
+    ChatTokenizer, DocumentEnd, DocumentStart, GenerationPrompt, JsonlSource, Message, OnBadRecord,
+    Tokenizer,
 };
 use model::generate::{GenerateOptions, Request, SamplingOptions, generate};
 use serde_json::json;
@@ -72,8 +72,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), TrainError> {
 
 /// `--raw` needs no chat template, and works with a model that has none.
 enum Encoder {
-    Raw(Tokenizer, Option<ChatTokenizer>),
-    Chat(ChatTokenizer),
+    Raw(Box<Tokenizer>, Option<Box<ChatTokenizer>>),
+    Chat(Box<ChatTokenizer>),
 }
 
 impl Encoder {
@@ -81,10 +81,10 @@ impl Encoder {
         let chat = ChatTokenizer::from_dir(&args.model, document_start);
         match args.raw {
             true => Ok(Encoder::Raw(
-                Tokenizer::from_dir(&args.model, document_start)?,
-                chat.ok(),
+                Box::new(Tokenizer::from_dir(&args.model, document_start)?),
+                chat.ok().map(Box::new),
             )),
-            false => Ok(Encoder::Chat(chat?)),
+            false => Ok(Encoder::Chat(Box::new(chat?))),
         }
     }
 

@@ -31,9 +31,7 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), TrainError> {
                 ("bleu", score, bleu.signature(Some(1)))
             }
             Metric::Chrf => chrf("chrf", Chrf::CHRF, &hypotheses, &references),
-            Metric::ChrfPlusPlus => {
-                chrf("chrf++", Chrf::CHRF_PLUS_PLUS, &hypotheses, &references)
-            }
+            Metric::ChrfPlusPlus => chrf("chrf++", Chrf::CHRF_PLUS_PLUS, &hypotheses, &references),
         };
         let result = json!({"score": score, "signature": signature});
         results.insert(name.to_owned(), result);

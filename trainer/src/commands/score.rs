@@ -29,7 +29,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), TrainError> {
         )),
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
-    let place = args.output.as_deref().unwrap_or(Path::new("standard output"));
+    let place = args
+        .output
+        .as_deref()
+        .unwrap_or(Path::new("standard output"));
     let mut row: Vec<Vec<u32>> = Vec::new();
     for index in 0..records.len() {
         row.push(encoder.encode(records.get(index)?)?);

@@ -24,7 +24,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
     let device = open(args.device)?;
     eprintln!("device {} ({})", device.name, device.description);
     if args.tui == TuiMode::Always {
-        eprintln!("note: `trainer watch {}` shows the run, from another terminal", output.display());
+        eprintln!(
+            "note: `trainer watch {}` shows the run, from another terminal",
+            output.display()
+        );
     }
     let stages = stages(args)?;
     let demo = match args.is_demo() {
@@ -52,7 +55,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
             Some(dir) => dir.clone(),
             None => recipe.require_model()?.to_owned(),
         };
-        eprintln!("\nstage {stage}: {} → {}", model_dir.display(), dir.display());
+        eprintln!(
+            "\nstage {stage}: {} → {}",
+            model_dir.display(),
+            dir.display()
+        );
         let end = run::run(RunRequest {
             recipe,
             model_dir,
@@ -124,7 +131,12 @@ fn prepare_demo(
 /// for this run.
 fn demo_layer(args: &TrainArgs, raw: &mut RawRecipe, stage: StageName, demo: &Demo) {
     let path = |path: PathBuf| path.display().to_string();
-    raw.flag(Some(stage), "the demo", "train_data", path(demo.train_data(stage)));
+    raw.flag(
+        Some(stage),
+        "the demo",
+        "train_data",
+        path(demo.train_data(stage)),
+    );
     if stage == StageName::Rl {
         raw.flag(Some(stage), "the demo", "eval_data", path(demo.eval_data()));
     }

@@ -41,7 +41,11 @@ impl SystemMonitor {
             lr: None,
         };
         // The metrics read the system; only metrics over tensors can fail.
-        let cpu = self.cpu.update(&(), &metadata).ok().and_then(|_| value(&self.cpu));
+        let cpu = self
+            .cpu
+            .update(&(), &metadata)
+            .ok()
+            .and_then(|_| value(&self.cpu));
         let memory = self.memory.update(&(), &metadata).ok();
         let memory = memory.and_then(|_| value(&self.memory));
         Some(System {

@@ -1,8 +1,7 @@
 use burn::tensor::Tensor;
 use datasets::{SupervisedTokens, TokenBatch};
 use losses::{
-    Denominator, PolicyGradientOptions, PolicyGradientStats, policy_gradient,
-    policy_gradient_stats,
+    Denominator, PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
 };
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};

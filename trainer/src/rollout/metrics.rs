@@ -24,12 +24,20 @@ pub fn rollout_metrics(groups: &[Group]) -> Fields {
         group.rollouts.iter().all(|r| r.reward.total == first)
     };
     let num_equal = groups.iter().filter(equal).count();
-    fields.set("frac_reward_zero_std", num_equal as f64 / groups.len() as f64);
-    let all: Vec<f64> = rollouts().map(|r| r.completion.tokens.len() as f64).collect();
+    fields.set(
+        "frac_reward_zero_std",
+        num_equal as f64 / groups.len() as f64,
+    );
+    let all: Vec<f64> = rollouts()
+        .map(|r| r.completion.tokens.len() as f64)
+        .collect();
     let finished = rollouts().filter(|r| r.finished());
     let finished: Vec<f64> = finished.map(|r| r.completion.tokens.len() as f64).collect();
     let clipped = all.len() - finished.len();
-    fields.set("completions/clipped_ratio", clipped as f64 / all.len() as f64);
+    fields.set(
+        "completions/clipped_ratio",
+        clipped as f64 / all.len() as f64,
+    );
     for (prefix, lengths) in [("", all), ("terminated_", finished)] {
         if !lengths.is_empty() {
             let (mean, _) = mean_and_deviation(&lengths);

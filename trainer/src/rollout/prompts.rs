@@ -74,7 +74,10 @@ impl Prompts {
         model_dir: &Path,
         document_start: DocumentStart,
     ) -> Result<Arc<ChatTokenizer>, TrainError> {
-        Ok(Arc::new(ChatTokenizer::from_dir(model_dir, document_start)?))
+        Ok(Arc::new(ChatTokenizer::from_dir(
+            model_dir,
+            document_start,
+        )?))
     }
 
     /// Prompts that fit.
@@ -135,9 +138,7 @@ impl Prompts {
                 .last()
                 .map(|message| message.content.clone())
                 .unwrap_or_default(),
-            reference: record
-                .reference
-                .or_else(|| ground_truth.map(str::to_owned)),
+            reference: record.reference.or_else(|| ground_truth.map(str::to_owned)),
             verifiers,
             args: args.unwrap_or(Value::Null),
             source: record.source,

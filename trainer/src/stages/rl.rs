@@ -122,9 +122,9 @@ impl Rl {
             .collect::<Result<Vec<Prompt>, _>>()?;
         let sampling = self.sampling(step);
         let num_generations = self.settings.num_generations;
-        let groups =
-            self.sampler
-                .sample(model, prompts, num_generations, sampling, should_stop)?;
+        let groups = self
+            .sampler
+            .sample(model, prompts, num_generations, sampling, should_stop)?;
         let Some(mut groups) = groups else {
             return Err(TrainError::Stopped { step: step - 1 });
         };
@@ -161,9 +161,7 @@ impl Rl {
         let sequences = groups
             .iter()
             .flat_map(|group| group.rollouts.iter().map(move |r| (&group.prompt, r)))
-            .filter(|(_, rollout)| {
-                rollout.finished() || !self.settings.mask_truncated_completions
-            })
+            .filter(|(_, rollout)| rollout.finished() || !self.settings.mask_truncated_completions)
             .map(|(prompt, rollout)| RolloutSequence {
                 prompt: prompt.ids.to_vec(),
                 completion: rollout.completion.tokens.clone(),
@@ -267,7 +265,9 @@ impl Stage for Rl {
             .map(|index| eval.get(index))
             .collect::<Result<Vec<_>, _>>()?;
         let sampling = self.sampling(0);
-        let groups = self.sampler.sample(model, prompts, 1, sampling, should_stop)?;
+        let groups = self
+            .sampler
+            .sample(model, prompts, 1, sampling, should_stop)?;
         Ok(groups.map(|groups| evaluation(&groups)))
     }
 
@@ -285,7 +285,10 @@ impl Stage for Rl {
         let state = State {
             loader: self.loader.state(),
             current: self.current.clone(),
-            denominator: [self.denominator.num_completions, self.denominator.num_tokens],
+            denominator: [
+                self.denominator.num_completions,
+                self.denominator.num_tokens,
+            ],
         };
         serde_json::to_value(state).expect("numbers serialise")
     }

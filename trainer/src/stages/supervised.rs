@@ -167,7 +167,15 @@ impl Stage for Supervised {
         // Packing a thousand records says how many rows all of them take.
         let sample = self.train.len().min(1000);
         let lengths = (0..sample)
-            .map(|i| Ok(self.train.get(i)?.tokens.ids.len().min(self.shape.max_length)))
+            .map(|i| {
+                Ok(self
+                    .train
+                    .get(i)?
+                    .tokens
+                    .ids
+                    .len()
+                    .min(self.shape.max_length))
+            })
             .collect::<Result<Vec<usize>, TrainError>>()?;
         let rows = pack(&lengths, self.shape.max_length).len() as f64;
         Ok(rows * self.train.len() as f64 / sample as f64 / per_step)
@@ -269,7 +277,9 @@ impl Stage for Supervised {
         let mut warnings = Vec::new();
         match self.train.num_skipped() {
             0 => {}
-            n => warnings.push(format!("{n} bad lines were left out (on_bad_record = skip)")),
+            n => warnings.push(format!(
+                "{n} bad lines were left out (on_bad_record = skip)"
+            )),
         }
         let TruncationReport {
             num_records,
