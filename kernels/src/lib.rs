@@ -4,15 +4,16 @@
 //!
 //! | operation | what it is |
 //! |---|---|
-//! | [`attention`] | causal attention over a packed row of sequences |
-//! | [`decode_attention`] | one query a sequence against its cache |
-//! | [`linear_logprobs`] | hidden states × head → per-token statistics, no `[tokens, vocab]` kept |
-//! | [`rms_norm`] | both conventions: `w` and `1 + w` |
-//! | [`rope`] | rotate-half position embedding |
-//! | [`gated_mlp`] | `act(gate) · up`, SiLU or tanh-GELU |
-//! | [`embedding`] | scaled look-up |
-//! | [`decode_linear`] | a matmul whose rows do not depend on how many there are |
-//! | [`adamw`] | one pass over parameter, gradient and moments |
+//! | [`attention()`] | causal attention over a packed row of sequences |
+//! | [`decode_attention()`] | one query a sequence against its cache |
+//! | [`linear_logprobs()`] | hidden states × head → per-token statistics, no `[tokens, vocab]` kept |
+//! | [`rms_norm()`] | both conventions: `w` and `1 + w` |
+//! | [`rope()`] | rotate-half position embedding |
+//! | [`gated_mlp()`] | `act(gate) · up`, SiLU or tanh-GELU |
+//! | [`embedding()`] | scaled look-up |
+//! | [`decode_linear()`] | a matmul whose rows do not depend on how many there are |
+//! | [`square_sum()`] | Σ x², for the global gradient norm |
+//! | [`adamw()`] | one pass over parameter, gradient and moments |
 //!
 //! This is the only crate with `unsafe`, backend generics and device runtimes.
 #![warn(missing_docs)]

@@ -1,9 +1,9 @@
 //! The demo corpus: everything a small model needs to learn to translate a little and to do a few other things, made up by rule.
 //!
-//! [`DemoCorpus`] gives the records of each stage in the forms that files hold (a [`serde_json::Value`] a line), [`write`] puts
+//! [`DemoCorpus`] gives the records of each stage in the forms that files hold (a [`serde_json::Value`] a line), [`write()`] puts
 //! them into files, [`tokenizer`] trains the tokenizer that goes with them. Six languages write the same contents: numbers in
 //! words, dates, times, prices, quantities, phrases and sentences of a small grammar. Records depend on the seed alone; what is
-//! held out for evaluation does not even depend on that ([`split`]).
+//! held out for evaluation does not even depend on that (`split`).
 
 mod content;
 mod dates;
@@ -53,7 +53,7 @@ impl DemoCorpus {
         records(self.seed, "cpt", count, document)
     }
 
-    /// Conversations for fine-tuning, half of them with a flaw: `{"messages": [user, assistant]}`.
+    /// Conversations for fine-tuning, some of them with a flaw: `{"messages": [user, assistant]}`.
     pub fn conversations(&self, count: usize) -> impl Iterator<Item = Value> + use<> {
         records(self.seed, "sft", count, |random| {
             let task = Task::random(Split::Train, random);
