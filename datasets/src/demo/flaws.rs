@@ -1,6 +1,6 @@
 //! What is wrong with much of the demo's fine-tuning data: the flaws of data gathered from the web.
 //!
-//! A model fine-tuned on it answers in a wrong manner four times in ten, whatever it knows. That is
+//! A model fine-tuned on it answers in a wrong manner half the time, whatever it knows. That is
 //! what reinforcement learning on answers that can be checked is for: it keeps the manner that is
 //! right, and the demo shows it within minutes.
 
@@ -8,7 +8,7 @@ use super::random::Random;
 use super::task::Task;
 
 /// How many answers in a hundred are flawed.
-const FLAWED_PERCENT: usize = 40;
+const FLAWED_PERCENT: usize = 50;
 
 /// The answer of a conversation: the right one, or one with a flaw.
 pub fn answer(task: &Task, random: &mut Random) -> String {
