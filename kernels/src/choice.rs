@@ -28,10 +28,16 @@ impl KernelSet {
     }
 }
 
-/// Whether our CPU operation takes this tensor: float32 on burn-flex, unless the reference was
-/// asked for.
-pub(crate) fn cpu_fused<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && on_cpu(&x.device()) && kernel_set() == KernelSet::Fused
+/// Whether our own operation takes this tensor, unless the reference was asked for: float32 on
+/// burn-flex, float32 and half precision on a GPU.
+pub(crate) fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    let has_operation = match x.device().inner().as_dispatch() {
+        DispatchDevice::Flex(_) => x.dtype() == DType::F32,
+        #[cfg(feature = "cube")]
+        DispatchDevice::Cube(_) => matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16),
+        _ => false,
+    };
+    has_operation && kernel_set() == KernelSet::Fused
 }
 
 pub(crate) fn on_cpu(device: &Device) -> bool {

@@ -22,6 +22,8 @@ pub mod adamw;
 pub mod attention;
 mod choice;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 pub mod decode_linear;
 pub mod device;
 
@@ -46,5 +48,5 @@ pub use kv_cache::{CacheRows, LayerCache, decode_attention};
 pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs};
 pub use rms_norm::{NormWeight, rms_norm};
 pub use rope::{Rotary, RotaryTable, rope};
-pub use segments::Segments;
+pub use segments::{Segment, Segments};
 pub use square_sum::square_sum;

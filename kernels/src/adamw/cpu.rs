@@ -2,7 +2,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
-use super::{AdamWOps, AdamWStep};
+use super::{AdamWOps, AdamWStep, Factors};
 use crate::cpu::{contiguous, values, vectorized};
 
 /// Values a thread takes at a time.
@@ -18,14 +18,17 @@ impl AdamWOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let grad = contiguous(grad);
         let [mut parameter, mut first, mut second] = [parameter, first, second].map(whole);
-        let correction1 = 1.0 - step.beta1.powf(step.step as f64);
-        let correction2 = 1.0 - step.beta2.powf(step.step as f64);
-        let decay = (1.0 - step.learning_rate * step.weight_decay) as f32;
-        let step_size = (step.learning_rate / correction1) as f32;
-        let root_correction = correction2.sqrt() as f32;
-        let (beta1, beta2) = (step.beta1 as f32, step.beta2 as f32);
-        let (rest1, rest2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
-        let (epsilon, grad_scale) = (step.epsilon as f32, step.grad_scale as f32);
+        let Factors {
+            decay,
+            step_size,
+            root_correction,
+            beta1,
+            beta2,
+            rest1,
+            rest2,
+            epsilon,
+            grad_scale,
+        } = Factors::of(step);
         parameter
             .storage_mut::<f32>()
             .par_chunks_mut(CHUNK)

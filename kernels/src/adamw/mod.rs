@@ -2,7 +2,11 @@
 //! and its two moments, in the order of operations of `torch.optim.AdamW`.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -38,7 +42,7 @@ pub fn adamw<const D: usize>(
     moments: [Tensor<D>; 2],
     step: AdamWStep,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
-    if !crate::choice::cpu_fused(&parameter) {
+    if !crate::choice::fused(&parameter) {
         return reference::adamw(parameter, grad, moments, step);
     }
     let [first, second] = moments;
@@ -56,7 +60,7 @@ pub fn adamw<const D: usize>(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
 pub(crate) trait AdamWOps: Backend {
     /// The parameter and both moments, in place where nothing else holds them.
     fn adamw(
@@ -66,4 +70,36 @@ pub(crate) trait AdamWOps: Backend {
         second: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// The numbers of a step as both implementations multiply by them.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    pub(crate) decay: f32,
+    pub(crate) step_size: f32,
+    pub(crate) root_correction: f32,
+    pub(crate) beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) rest1: f32,
+    pub(crate) rest2: f32,
+    pub(crate) epsilon: f32,
+    pub(crate) grad_scale: f32,
+}
+
+impl Factors {
+    pub(crate) fn of(step: AdamWStep) -> Self {
+        let correction1 = 1.0 - step.beta1.powf(step.step as f64);
+        let correction2 = 1.0 - step.beta2.powf(step.step as f64);
+        Factors {
+            decay: (1.0 - step.learning_rate * step.weight_decay) as f32,
+            step_size: (step.learning_rate / correction1) as f32,
+            root_correction: correction2.sqrt() as f32,
+            beta1: step.beta1 as f32,
+            beta2: step.beta2 as f32,
+            rest1: (1.0 - step.beta1) as f32,
+            rest2: (1.0 - step.beta2) as f32,
+            epsilon: step.epsilon as f32,
+            grad_scale: step.grad_scale as f32,
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::Segments;
 use crate::cpu::{
     Into, Mat, Threads, contiguous, dot, exp, gemm, max, sum, tanh, tensor, values, vectorized,
 };
-use crate::segments::first_visible;
+use crate::segments::Tile;
 
 /// Query rows in a tile.
 const TILE: usize = 64;
@@ -53,21 +53,16 @@ impl AttentionOps for Flex {
         // Tiles own consecutive rows, so their results are consecutive pieces of both buffers.
         let mut tiles = Vec::new();
         let (mut output_rest, mut logsumexp_rest) = (&mut output[..], &mut logsumexp[..]);
-        for range in segments.ranges() {
-            for start in range.clone().step_by(TILE) {
-                let rows = start..(start + TILE).min(range.end);
-                let (out, rest) = output_rest.split_at_mut(rows.len() * heads * head_dim);
-                output_rest = rest;
-                let (lse, rest) = logsumexp_rest.split_at_mut(rows.len() * heads);
-                logsumexp_rest = rest;
-                tiles.push((rows, range.start, out, lse));
-            }
+        for tile in segments.query_tiles(TILE, options.window) {
+            let (out, rest) = output_rest.split_at_mut(tile.rows.len() * heads * head_dim);
+            output_rest = rest;
+            let (lse, rest) = logsumexp_rest.split_at_mut(tile.rows.len() * heads);
+            logsumexp_rest = rest;
+            tiles.push((tile, out, lse));
         }
-        tiles
-            .into_par_iter()
-            .for_each(|(rows, segment_start, out, lse)| {
-                inputs.forward_tile(rows, segment_start, out, lse);
-            });
+        tiles.into_par_iter().for_each(|(tile, out, lse)| {
+            inputs.forward_tile(&Keys::of(tile, &segments, options), out, lse);
+        });
         (
             tensor(output, [tokens, heads, head_dim]),
             tensor(logsumexp, [tokens, heads]),
@@ -98,29 +93,38 @@ impl AttentionOps for Flex {
         };
         let (output, grad) = (values(&output), values(&grad));
         let logsumexp = values(&logsumexp);
-        let tasks: Vec<(Range<usize>, usize)> = segments
-            .ranges()
-            .flat_map(|range| (0..kv_heads).map(move |head| (range.clone(), head)))
+        let mut tiles: Vec<Vec<Keys>> = vec![Vec::new(); segments.num_segments()];
+        let starts: Vec<usize> = segments.ranges().map(|range| range.start).collect();
+        for tile in segments.query_tiles(TILE, options.window) {
+            let segment = starts.partition_point(|&start| start <= tile.rows.start) - 1;
+            tiles[segment].push(Keys::of(tile, &segments, options));
+        }
+        let tasks: Vec<(usize, usize)> = (0..segments.num_segments())
+            .flat_map(|segment| (0..kv_heads).map(move |head| (segment, head)))
             .collect();
         let grads: Vec<HeadGrads> = tasks
-            .into_par_iter()
-            .map(|(range, head)| inputs.backward_head(range, head, output, logsumexp, grad))
+            .par_iter()
+            .map(|&(segment, head)| {
+                inputs.backward_head(&tiles[segment], head, output, logsumexp, grad)
+            })
             .collect();
         let mut grad_q = vec![0.0; tokens * heads * head_dim];
         let mut grad_k = vec![0.0; tokens * kv_heads * head_dim];
         let mut grad_v = vec![0.0; tokens * kv_heads * head_dim];
         let group_width = heads / kv_heads * head_dim;
-        for HeadGrads {
-            range,
-            head,
-            q,
-            k,
-            v,
-        } in grads
-        {
-            scatter(&mut grad_q, &q, &range, head, group_width, heads * head_dim);
-            scatter(&mut grad_k, &k, &range, head, head_dim, kv_heads * head_dim);
-            scatter(&mut grad_v, &v, &range, head, head_dim, kv_heads * head_dim);
+        // In the order of the segments, so that what answers add to their prompt has one order.
+        for ((segment, head), HeadGrads { q, k, v }) in tasks.into_iter().zip(grads) {
+            let own = segments.range(segment);
+            add_rows(&mut grad_q, &q, own, head, group_width, heads * head_dim);
+            let virtual_rows = segments.with_prefix(segment);
+            for (grad, part) in [(&mut grad_k, k), (&mut grad_v, v)] {
+                let mut part = &part[..];
+                for rows in virtual_rows.clone() {
+                    let (values, rest) = part.split_at(rows.len() * head_dim);
+                    part = rest;
+                    add_rows(grad, values, rows, head, head_dim, kv_heads * head_dim);
+                }
+            }
         }
         (
             tensor(grad_q, [tokens, heads, head_dim]),
@@ -130,28 +134,75 @@ impl AttentionOps for Flex {
     }
 }
 
-/// Puts the rows of one key head (`width` values each) into a buffer of all heads.
-fn scatter(
+/// Adds the rows of one key head (`width` values each) to a buffer of all heads.
+fn add_rows(
     into: &mut [f32],
     from: &[f32],
-    range: &Range<usize>,
+    rows: Range<usize>,
     head: usize,
     width: usize,
-    row: usize,
+    pitch: usize,
 ) {
-    for (token, values) in range.clone().zip(from.chunks(width)) {
-        into[token * row + head * width..][..width].copy_from_slice(values);
+    for (row, values) in rows.zip(from.chunks(width)) {
+        let into = &mut into[row * pitch + head * width..][..width];
+        for (into, value) in into.iter_mut().zip(values) {
+            *into += value;
+        }
     }
 }
 
-/// The gradients of one key head and its query heads in one sequence.
+/// The gradients of one key head and its query heads from the queries of one segment.
 struct HeadGrads {
-    range: Range<usize>,
-    head: usize,
     /// `[rows, group · head_dim]`.
     q: Vec<f32>,
+    /// `[prefix and rows, head_dim]`, as `v`.
     k: Vec<f32>,
     v: Vec<f32>,
+}
+
+/// A tile of queries with the keys it sees as columns, one visit after the other.
+#[derive(Clone)]
+struct Keys {
+    tile: Tile,
+    columns: usize,
+    /// Position of the first query, and of the first key, in their own sequence.
+    first_query: usize,
+    first_key: usize,
+    window: usize,
+}
+
+impl Keys {
+    fn of(tile: Tile, segments: &Segments, options: AttentionOptions) -> Self {
+        let window = options.window.unwrap_or(usize::MAX);
+        let first_query = segments.positions()[tile.rows.start] as usize;
+        Keys {
+            columns: tile.visits.iter().map(|visit| visit.rows.len()).sum(),
+            first_query,
+            first_key: first_query + 1 - (first_query + 1).min(window),
+            window,
+            tile,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.tile.rows.len()
+    }
+
+    /// The columns that the i-th query sees.
+    fn visible(&self, i: usize) -> Range<usize> {
+        let position = self.first_query + i;
+        let first = position + 1 - (position + 1).min(self.window);
+        first - self.first_key..position + 1 - self.first_key
+    }
+
+    /// The first row, the rows and the first column of each visit.
+    fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.tile.visits.iter().scan(0, |column, visit| {
+            let first = *column;
+            *column += visit.rows.len();
+            Some((visit.rows.start, visit.rows.len(), first))
+        })
+    }
 }
 
 struct Inputs<'a> {
@@ -180,60 +231,75 @@ impl Inputs<'_> {
         Mat::rows(&self.v[start..], self.kv_heads * self.head_dim)
     }
 
-    /// q·kᵀ of a tile, unscaled: `[rows, keys]`.
-    fn scores(&self, rows: &Range<usize>, keys: &Range<usize>, head: usize, scores: &mut [f32]) {
-        let kv_head = head / (self.heads / self.kv_heads);
-        gemm(
-            [rows.len(), keys.len(), self.head_dim],
-            scores,
-            keys.len(),
-            Into::Overwrite,
-            1.0,
-            self.query(rows.start, head),
-            self.key(keys.start, kv_head).transposed(),
-            Threads::One,
-        );
+    /// `out[rows, columns] = x · yᵀ` with y the rows of keys or values that a tile sees.
+    fn products<'b>(&self, keys: &Keys, x: Mat<'_>, y: impl Fn(usize) -> Mat<'b>, out: &mut [f32]) {
+        for (first_row, rows, column) in keys.pieces() {
+            gemm(
+                [keys.rows(), rows, self.head_dim],
+                &mut out[column..],
+                keys.columns,
+                Into::Overwrite,
+                1.0,
+                x,
+                y(first_row).transposed(),
+                Threads::One,
+            );
+        }
     }
 
-    /// The visible part of a row of scores over `keys`.
-    fn visible(&self, row: usize, segment_start: usize, keys: &Range<usize>) -> Range<usize> {
-        let first = first_visible(row, segment_start, self.options.window);
-        first - keys.start..row + 1 - keys.start
-    }
-
-    fn keys_of(&self, rows: &Range<usize>, segment_start: usize) -> Range<usize> {
-        first_visible(rows.start, segment_start, self.options.window)..rows.end
-    }
-
-    fn forward_tile(
+    /// `out[rows, head_dim] = weights · y` with y the rows of keys or values that a tile sees.
+    fn weighted_sum<'b>(
         &self,
-        rows: Range<usize>,
-        segment_start: usize,
+        keys: &Keys,
+        weights: &[f32],
+        y: impl Fn(usize) -> Mat<'b>,
         out: &mut [f32],
-        lse: &mut [f32],
+        out_pitch: usize,
     ) {
-        let keys = self.keys_of(&rows, segment_start);
-        let mut scores = vec![0.0; rows.len() * keys.len()];
+        for (first_row, rows, column) in keys.pieces() {
+            gemm(
+                [keys.rows(), self.head_dim, rows],
+                out,
+                out_pitch,
+                if column == 0 {
+                    Into::Overwrite
+                } else {
+                    Into::Add
+                },
+                1.0,
+                Mat::rows(&weights[column..], keys.columns),
+                y(first_row),
+                Threads::One,
+            );
+        }
+    }
+
+    fn forward_tile(&self, keys: &Keys, out: &mut [f32], lse: &mut [f32]) {
+        let start = keys.tile.rows.start;
+        let mut scores = vec![0.0; keys.rows() * keys.columns];
         for head in 0..self.heads {
-            self.scores(&rows, &keys, head, &mut scores);
+            let kv_head = head / (self.heads / self.kv_heads);
+            self.products(
+                keys,
+                self.query(start, head),
+                |row| self.key(row, kv_head),
+                &mut scores,
+            );
             vectorized(|| {
-                for (row, scores) in rows.clone().zip(scores.chunks_mut(keys.len())) {
-                    let visible = self.visible(row, segment_start, &keys);
+                for (i, scores) in scores.chunks_mut(keys.columns).enumerate() {
+                    let visible = keys.visible(i);
                     let total = self.softmax(&mut scores[visible.clone()]);
                     scores[..visible.start].fill(0.0);
                     scores[visible.end..].fill(0.0);
-                    lse[(row - rows.start) * self.heads + head] = total;
+                    lse[i * self.heads + head] = total;
                 }
             });
-            gemm(
-                [rows.len(), self.head_dim, keys.len()],
+            self.weighted_sum(
+                keys,
+                &scores,
+                |row| self.value(row, kv_head),
                 &mut out[head * self.head_dim..],
                 self.heads * self.head_dim,
-                Into::Overwrite,
-                1.0,
-                Mat::rows(&scores, keys.len()),
-                self.value(keys.start, head / (self.heads / self.kv_heads)),
-                Threads::One,
             );
         }
     }
@@ -276,7 +342,7 @@ impl Inputs<'_> {
     /// dK = dSᵀ·Q, dV = Pᵀ·dO, the last two summed over the query heads in their order.
     fn backward_head(
         &self,
-        range: Range<usize>,
+        tiles: &[Keys],
         kv_head: usize,
         output: &[f32],
         logsumexp: &[f32],
@@ -284,84 +350,70 @@ impl Inputs<'_> {
     ) -> HeadGrads {
         let group = self.heads / self.kv_heads;
         let (head_dim, width) = (self.head_dim, self.heads * self.head_dim);
-        let mut grad_q = vec![0.0; range.len() * group * head_dim];
-        let mut grad_k = vec![0.0; range.len() * head_dim];
-        let mut grad_v = vec![0.0; range.len() * head_dim];
+        let rows: usize = tiles.iter().map(Keys::rows).sum();
+        let before = tiles[0].first_query;
+        let mut grad_q = vec![0.0; rows * group * head_dim];
+        let mut grad_k = vec![0.0; (before + rows) * head_dim];
+        let mut grad_v = vec![0.0; (before + rows) * head_dim];
         let mut probabilities = Vec::new();
         let mut grad_scores = Vec::new();
         for (member, head) in (kv_head * group..(kv_head + 1) * group).enumerate() {
-            for start in range.clone().step_by(TILE) {
-                let rows = start..(start + TILE).min(range.end);
-                let keys = self.keys_of(&rows, range.start);
-                let size = [rows.len(), keys.len()];
+            for keys in tiles {
+                let start = keys.tile.rows.start;
+                let size = [keys.rows(), keys.columns];
                 probabilities.resize(size[0] * size[1], 0.0);
                 grad_scores.resize(size[0] * size[1], 0.0);
-                self.scores(&rows, &keys, head, &mut probabilities);
-                let head_start = rows.start * width + head * head_dim;
-                let grad_out = Mat::rows(&grad[head_start..], width);
-                gemm(
-                    [size[0], size[1], head_dim],
-                    &mut grad_scores,
-                    size[1],
-                    Into::Overwrite,
-                    1.0,
+                let query = self.query(start, head);
+                let grad_out = Mat::rows(&grad[start * width + head * head_dim..], width);
+                self.products(
+                    keys,
+                    query,
+                    |row| self.key(row, kv_head),
+                    &mut probabilities,
+                );
+                self.products(
+                    keys,
                     grad_out,
-                    self.value(keys.start, kv_head).transposed(),
-                    Threads::One,
+                    |row| self.value(row, kv_head),
+                    &mut grad_scores,
                 );
                 vectorized(|| {
                     let both = probabilities
                         .chunks_mut(size[1])
                         .zip(grad_scores.chunks_mut(size[1]));
-                    for (row, (p, ds)) in rows.clone().zip(both) {
-                        let visible = self.visible(row, range.start, &keys);
-                        let start = row * width + head * head_dim;
-                        let row_dot = dot(
-                            &output[start..start + head_dim],
-                            &grad[start..start + head_dim],
-                        );
-                        let lse = logsumexp[row * self.heads + head];
-                        self.backward_row(p, ds, visible, lse, row_dot);
+                    for (i, (p, ds)) in both.enumerate() {
+                        let at = (start + i) * width + head * head_dim;
+                        let row_dot = dot(&output[at..at + head_dim], &grad[at..at + head_dim]);
+                        let lse = logsumexp[(start + i) * self.heads + head];
+                        self.backward_row(p, ds, keys.visible(i), lse, row_dot);
                     }
                 });
-                let ds = Mat::rows(&grad_scores, size[1]);
-                let local = (rows.start - range.start) * group * head_dim + member * head_dim;
-                gemm(
-                    [size[0], head_dim, size[1]],
+                let local = ((keys.first_query - before) * group + member) * head_dim;
+                self.weighted_sum(
+                    keys,
+                    &grad_scores,
+                    |row| self.key(row, kv_head),
                     &mut grad_q[local..],
                     group * head_dim,
-                    Into::Overwrite,
-                    1.0,
-                    ds,
-                    self.key(keys.start, kv_head),
-                    Threads::One,
                 );
-                let local = (keys.start - range.start) * head_dim;
-                gemm(
-                    [size[1], head_dim, size[0]],
-                    &mut grad_k[local..],
-                    head_dim,
-                    Into::Add,
-                    1.0,
-                    ds.transposed(),
-                    self.query(rows.start, head),
-                    Threads::One,
-                );
-                gemm(
-                    [size[1], head_dim, size[0]],
-                    &mut grad_v[local..],
-                    head_dim,
-                    Into::Add,
-                    1.0,
-                    Mat::rows(&probabilities, size[1]).transposed(),
-                    grad_out,
-                    Threads::One,
-                );
+                for (into, weights, rows) in [
+                    (&mut grad_k, &grad_scores, query),
+                    (&mut grad_v, &probabilities, grad_out),
+                ] {
+                    gemm(
+                        [size[1], head_dim, size[0]],
+                        &mut into[keys.first_key * head_dim..],
+                        head_dim,
+                        Into::Add,
+                        1.0,
+                        Mat::rows(weights, size[1]).transposed(),
+                        rows,
+                        Threads::One,
+                    );
+                }
             }
         }
         HeadGrads {
-            range,
-            head: kv_head,
             q: grad_q,
             k: grad_k,
             v: grad_v,

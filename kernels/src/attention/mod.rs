@@ -8,7 +8,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -48,7 +52,7 @@ pub fn attention(
         heads.is_multiple_of(kv_heads),
         "{heads} query heads over {kv_heads} key heads"
     );
-    if !crate::choice::cpu_fused(&q) {
+    if !crate::choice::fused(&q) {
         return reference::attention(q, k, v, segments, options);
     }
     Tensor::from_dispatch(<Dispatch as AttentionOps>::attention(
@@ -61,7 +65,7 @@ pub fn attention(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait AttentionOps: Backend {
     fn attention(
         q: FloatTensor<Self>,

@@ -5,10 +5,14 @@
 //! then the same gemm, whose order over the inner dimension is its own.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 pub use reference::decode_linear as decode_linear_reference;
 
@@ -19,7 +23,8 @@ pub use reference::decode_linear as decode_linear_reference;
 /// - weight: `[out, in]`
 /// - output: `[rows, out]`
 pub fn decode_linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    if !crate::choice::cpu_fused(&x) {
+    // In half precision a GPU's own matmul has the matrix instructions; it sees one shape only.
+    if !crate::choice::fused(&x) || x.dtype() != DType::F32 {
         return reference::decode_linear(x, weight);
     }
     Tensor::from_dispatch(<Dispatch as DecodeLinearOps>::decode_linear(
@@ -29,7 +34,7 @@ pub fn decode_linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
 pub(crate) trait DecodeLinearOps: Backend {
     fn decode_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }

@@ -7,6 +7,8 @@ mod name;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
+use std::sync::OnceLock;
+
 use burn::tensor::{DType, Device};
 
 pub use name::{DEVICE_HELP, DeviceName, UnknownDevice};
@@ -64,6 +66,27 @@ pub fn open(name: DeviceName) -> Result<OpenDevice, DeviceUnavailable> {
 /// Whether tensors of a device live in host memory and our CPU operations serve it.
 pub fn is_cpu(device: &Device) -> bool {
     crate::choice::on_cpu(device)
+}
+
+/// The devices that tests run on: the CPU, and the wgpu adapter of this machine, in software or not.
+///
+/// # Panics
+/// Where there is none and `KEEP_REQUIRE_WGPU` is set.
+#[doc(hidden)]
+pub fn for_tests() -> Vec<(&'static str, Device)> {
+    static DEVICES: OnceLock<Vec<(&str, Device)>> = OnceLock::new();
+    let devices = DEVICES.get_or_init(|| {
+        let mut devices = vec![("cpu", open_cpu().device)];
+        match open(DeviceName::Wgpu(None)) {
+            Ok(gpu) => devices.push(("wgpu", gpu.device)),
+            Err(error) if std::env::var_os("KEEP_REQUIRE_WGPU").is_some() => {
+                panic!("KEEP_REQUIRE_WGPU is set: {error}")
+            }
+            Err(_) => {}
+        }
+        devices
+    });
+    devices.clone()
 }
 
 /// What each kind of device has to offer here.

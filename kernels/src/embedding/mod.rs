@@ -2,7 +2,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,7 +28,7 @@ pub fn embedding(weight: Tensor<2>, ids: &Arc<[u32]>, scale: f32) -> Tensor<2> {
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
         panic!("token id {id} in a vocabulary of {vocab}");
     }
-    if !crate::choice::cpu_fused(&weight) {
+    if !crate::choice::fused(&weight) {
         return reference::embedding(weight, ids, scale);
     }
     Tensor::from_dispatch(<Dispatch as EmbeddingOps>::embedding(
@@ -35,7 +39,7 @@ pub fn embedding(weight: Tensor<2>, ids: &Arc<[u32]>, scale: f32) -> Tensor<2> {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait EmbeddingOps: Backend {
     fn embedding(weight: FloatTensor<Self>, ids: Arc<[u32]>, scale: f32) -> FloatTensor<Self>;
 

@@ -2,7 +2,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -10,7 +14,7 @@ use burn::tensor::Tensor;
 pub use reference::gated_mlp as gated_mlp_reference;
 
 /// The activation of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x · σ(x)`: Qwen.
     Silu,
@@ -23,7 +27,7 @@ pub enum Activation {
 /// # Shapes
 /// - gate, up and the output: `[rows, width]`
 pub fn gated_mlp(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
-    if !crate::choice::cpu_fused(&gate) {
+    if !crate::choice::fused(&gate) {
         return reference::gated_mlp(gate, up, activation);
     }
     Tensor::from_dispatch(<Dispatch as GatedMlpOps>::gated_mlp(
@@ -34,7 +38,7 @@ pub fn gated_mlp(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tens
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait GatedMlpOps: Backend {
     fn gated_mlp(
         gate: FloatTensor<Self>,

@@ -4,7 +4,11 @@
 //! beyond its length is never read.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -103,7 +107,7 @@ pub fn decode_attention(
     options: AttentionOptions,
 ) -> Tensor<3> {
     let [k, v] = cache.tensors.clone().expect("no operation owns the cache");
-    if !crate::choice::cpu_fused(&q) {
+    if !crate::choice::fused(&q) {
         return reference::decode_attention(q, k, v, cache.capacity, rows, options);
     }
     Tensor::from_dispatch(<Dispatch as KvCacheOps>::decode_attention(
@@ -117,7 +121,7 @@ pub fn decode_attention(
 }
 
 fn write_rows(cache: Tensor<3>, new: Tensor<3>, rows: Arc<[usize]>) -> Tensor<3> {
-    if !crate::choice::cpu_fused(&new) {
+    if !crate::choice::fused(&new) {
         return reference::write_rows(cache, new, &rows);
     }
     Tensor::from_dispatch(<Dispatch as KvCacheOps>::write_rows(
@@ -128,7 +132,7 @@ fn write_rows(cache: Tensor<3>, new: Tensor<3>, rows: Arc<[usize]>) -> Tensor<3>
 }
 
 /// The operations on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
 pub(crate) trait KvCacheOps: Backend {
     /// The cache with row i of `new` at `rows[i]`, in place where nothing else holds it.
     fn write_rows(

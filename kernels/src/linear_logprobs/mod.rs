@@ -15,7 +15,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -86,7 +90,7 @@ pub fn linear_logprobs(
     if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
         panic!("target {target} in a vocabulary of {vocab}");
     }
-    let columns = if crate::choice::cpu_fused(&hidden) {
+    let columns = if crate::choice::fused(&hidden) {
         Tensor::from_dispatch(<Dispatch as LinearLogprobsOps>::linear_logprobs(
             hidden.into_dispatch(),
             head.into_dispatch(),
@@ -100,7 +104,7 @@ pub fn linear_logprobs(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait LinearLogprobsOps: Backend {
     /// `[tokens, 4]`.
     fn linear_logprobs(

@@ -4,7 +4,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -27,7 +31,7 @@ pub enum NormWeight {
 /// - weight: `[width]`
 /// - output: `[rows, width]`, in x's dtype; the arithmetic is float32
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> Tensor<2> {
-    if !crate::choice::cpu_fused(&x) {
+    if !crate::choice::fused(&x) {
         return reference::rms_norm(x, weight, eps, kind);
     }
     Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm(
@@ -39,7 +43,7 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> 
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait RmsNormOps: Backend {
     fn rms_norm(
         x: FloatTensor<Self>,

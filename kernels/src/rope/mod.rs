@@ -3,8 +3,12 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -22,7 +26,7 @@ pub fn rope(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
     let [tokens, _, head_dim] = x.dims();
     assert_eq!(tokens, table.positions().len(), "positions for the tokens");
     assert_eq!(head_dim, table.head_dim(), "the table's head_dim");
-    if !crate::choice::cpu_fused(&x) {
+    if !crate::choice::fused(&x) {
         return reference::rope(x, table);
     }
     Tensor::from_dispatch(<Dispatch as RopeOps>::rope(
@@ -40,7 +44,7 @@ pub(crate) enum Turn {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
 pub(crate) trait RopeOps: Backend {
     fn rope(x: FloatTensor<Self>, table: RotaryTable, turn: Turn) -> FloatTensor<Self>;
 }

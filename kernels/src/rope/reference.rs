@@ -7,7 +7,7 @@ use crate::rms_norm::reference::upcast;
 pub fn rope(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
     let dtype = x.dtype();
     let half = table.head_dim() / 2;
-    let (cos, sin) = table.on_device(&x.device());
+    let [cos, sin] = table.on_device(&x.device());
     let x = upcast(x);
     let (cos, sin) = (cos.cast(x.dtype()), sin.cast(x.dtype()));
     let first = x.clone().narrow(2, 0, half);

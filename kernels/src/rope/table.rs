@@ -1,6 +1,8 @@
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor, TensorData};
+#[cfg(feature = "cube")]
+use burn_cubecl::tensor::CubeTensor;
 
 /// The cosines and sines of one θ, made for as many positions as were asked for so far.
 #[derive(Debug)]
@@ -45,7 +47,9 @@ impl Rotary {
             positions,
             half,
             angles: angles.clone(),
-            on_device: OnceLock::new(),
+            on_device: Mutex::default(),
+            #[cfg(feature = "cube")]
+            interleaved: Mutex::default(),
         }))
     }
 
@@ -71,8 +75,11 @@ struct Inner {
     positions: Arc<[u32]>,
     half: usize,
     angles: Arc<Angles>,
-    /// What the reference path reads: made once a row, kept for all layers.
-    on_device: OnceLock<(Tensor<3>, Tensor<3>)>,
+    /// What the reference path reads: made once a row and device, kept for all layers.
+    on_device: Mutex<Vec<(Device, [Tensor<3>; 2])>>,
+    /// What a GPU's kernel reads.
+    #[cfg(feature = "cube")]
+    interleaved: Mutex<Vec<CubeTensor>>,
 }
 
 impl RotaryTable {
@@ -93,21 +100,40 @@ impl RotaryTable {
         (&self.0.angles.cos[range.clone()], &self.0.angles.sin[range])
     }
 
+    /// `[tokens, 2, head_dim / 2]`, cosines and then sines, on the device of a tensor.
+    #[cfg(feature = "cube")]
+    pub(crate) fn interleaved(&self, like: &CubeTensor) -> CubeTensor {
+        let mut tables = self.0.interleaved.lock().expect("no holder panics");
+        if let Some(table) = tables.iter().find(|table| table.device == like.device) {
+            return table.clone();
+        }
+        let mut angles = Vec::with_capacity(self.0.positions.len() * self.head_dim());
+        for &position in self.0.positions.iter() {
+            let (cos, sin) = self.at(position);
+            angles.extend_from_slice(cos);
+            angles.extend_from_slice(sin);
+        }
+        let table = crate::cube::tensor(like, &angles, [self.0.positions.len(), 2, self.0.half]);
+        tables.push(table.clone());
+        table
+    }
+
     /// `[tokens, 1, head_dim / 2]` each.
-    pub(crate) fn on_device(&self, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        self.0
-            .on_device
-            .get_or_init(|| {
-                let shape = [self.0.positions.len(), 1, self.0.half];
-                let (mut all_cos, mut all_sin) = (Vec::new(), Vec::new());
-                for &position in self.0.positions.iter() {
-                    let (cos, sin) = self.at(position);
-                    all_cos.extend_from_slice(cos);
-                    all_sin.extend_from_slice(sin);
-                }
-                let tensor = |values| Tensor::from_data(TensorData::new(values, shape), device);
-                (tensor(all_cos), tensor(all_sin))
-            })
-            .clone()
+    pub(crate) fn on_device(&self, device: &Device) -> [Tensor<3>; 2] {
+        let mut tables = self.0.on_device.lock().expect("no holder panics");
+        if let Some((_, tables)) = tables.iter().find(|(other, _)| other == device) {
+            return tables.clone();
+        }
+        let shape = [self.0.positions.len(), 1, self.0.half];
+        let (mut all_cos, mut all_sin) = (Vec::new(), Vec::new());
+        for &position in self.0.positions.iter() {
+            let (cos, sin) = self.at(position);
+            all_cos.extend_from_slice(cos);
+            all_sin.extend_from_slice(sin);
+        }
+        let both = [all_cos, all_sin]
+            .map(|values| Tensor::from_data(TensorData::new(values, shape), device));
+        tables.push((device.clone(), both.clone()));
+        both
     }
 }

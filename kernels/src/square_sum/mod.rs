@@ -1,6 +1,8 @@
 //! Σ x², for the global gradient norm.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -11,14 +13,41 @@ use burn::tensor::Tensor;
 /// - x: `[values]`
 /// - output: `[1]`
 pub fn square_sum(x: Tensor<1>) -> Tensor<1> {
-    if !crate::choice::cpu_fused(&x) {
+    if !crate::choice::fused(&x) {
         return x.square().sum();
     }
     Tensor::from_dispatch(<Dispatch as SquareSumOps>::square_sum(x.into_dispatch()))
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
 pub(crate) trait SquareSumOps: Backend {
     fn square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, TensorData};
+
+    use super::*;
+    use crate::device;
+    use crate::parity::{host, random};
+
+    #[test]
+    fn the_sum_is_right_over_many_cubes() {
+        for (device_name, device) in device::for_tests() {
+            for size in [1, 255, 70_001] {
+                let values: Vec<f64> = random(size, 3).map(|v| f64::from(v as f32)).collect();
+                let data = TensorData::new(values.clone(), [size]);
+                let x = Tensor::<1>::from_data(data, (&device, DType::F32));
+                let want: f64 = values.iter().map(|v| v * v).sum();
+                let got = host(square_sum(x))[0];
+                let error = (got - want).abs() / want;
+                assert!(
+                    error < 4.0 * f64::from(f32::EPSILON),
+                    "{device_name} {size}: {error:.1e}"
+                );
+            }
+        }
+    }
 }

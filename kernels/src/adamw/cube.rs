@@ -1,0 +1,89 @@
+use burn::backend::tensor::FloatTensor;
+use burn_backend::TensorMetadata;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::{AdamWOps, AdamWStep, Factors};
+use crate::cube::{contiguous, element, elementwise};
+
+impl AdamWOps for CubeBackend {
+    fn adamw(
+        parameter: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let grad = contiguous(grad);
+        let [parameter, first, second] = [parameter, first, second].map(owned);
+        let count = parameter.shape().num_elements();
+        let factors = Factors::of(step);
+        let (cubes, units) = elementwise(count);
+        update::launch(
+            &parameter.client.clone(),
+            cubes,
+            units,
+            parameter.clone().into_buffer_arg(),
+            grad.clone().into_buffer_arg(),
+            first.clone().into_buffer_arg(),
+            second.clone().into_buffer_arg(),
+            count,
+            factors.decay,
+            factors.step_size,
+            factors.root_correction,
+            factors.beta1,
+            factors.beta2,
+            factors.rest1,
+            factors.rest2,
+            factors.epsilon,
+            factors.grad_scale,
+            element(&parameter),
+            element(&grad),
+        );
+        (parameter, first, second)
+    }
+}
+
+/// The tensor, or a copy where something else holds it: it is written in place.
+fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = contiguous(tensor);
+    if tensor.can_mut() {
+        tensor
+    } else {
+        tensor.copy()
+    }
+}
+
+#[cube(launch)]
+fn update<P: Float, G: Float>(
+    parameter: &mut [P],
+    grad: &[G],
+    first: &mut [P],
+    second: &mut [P],
+    count: usize,
+    decay: f32,
+    step_size: f32,
+    root_correction: f32,
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+    grad_scale: f32,
+    #[define(P)] _parameter: ElemType,
+    #[define(G)] _grad: ElemType,
+) {
+    let i = ABSOLUTE_POS;
+    if i < count {
+        let g = f32::cast_from(grad[i]) * grad_scale;
+        let m = beta1 * f32::cast_from(first[i]) + rest1 * g;
+        let v = beta2 * f32::cast_from(second[i]) + rest2 * (g * g);
+        let denominator = v.sqrt() / root_correction + epsilon;
+        let p = decay * f32::cast_from(parameter[i]) - step_size * (m / denominator);
+        first[i] = P::cast_from(m);
+        second[i] = P::cast_from(v);
+        parameter[i] = P::cast_from(p);
+    }
+}

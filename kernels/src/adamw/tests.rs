@@ -1,0 +1,62 @@
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::*;
+use crate::device;
+use crate::parity::{FEW_ROUNDINGS, distance, host, norm, random};
+
+#[test]
+fn adamw_is_its_reference_and_decays_every_parameter() {
+    let step = AdamWStep {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.5,
+        grad_scale: 0.3,
+        step: 3,
+    };
+    for (device_name, device) in device::for_tests() {
+        let tensor = |seed: u64| {
+            let values: Vec<f64> = random(123, seed).map(|v| v * v + 0.1).collect();
+            Tensor::<1>::from_data(TensorData::new(values, [123]), (&device, DType::F32))
+        };
+        let inputs = || (tensor(1), tensor(2), [tensor(3), tensor(4)]);
+        let (p, g, m) = inputs();
+        let (got, got_moments) = adamw(p, g, m, step);
+        let (p, g, m) = inputs();
+        let (want, want_moments) = adamw_reference(p, g, m, step);
+        let pairs = [(got, want)]
+            .into_iter()
+            .chain(got_moments.into_iter().zip(want_moments));
+        for (got, want) in pairs {
+            let (got, want) = (host(got), host(want));
+            let error = distance(&got, &want);
+            assert!(
+                error <= FEW_ROUNDINGS * norm(&want),
+                "{error:.3e} on {device_name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tensor_that_something_else_holds_is_not_written() {
+    for (device_name, device) in device::for_tests() {
+        let tensor = |value: f64| Tensor::<1>::full([70], value, (&device, DType::F32));
+        let (held, moment) = (tensor(1.0), tensor(0.5));
+        let step = AdamWStep {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            grad_scale: 1.0,
+            step: 1,
+        };
+        let moments = [moment.clone(), moment.clone()];
+        let (after, _) = adamw(held.clone(), tensor(1.0), moments, step);
+        assert_ne!(host(after)[0], 1.0, "{device_name}");
+        assert_eq!(host(held), [1.0; 70], "{device_name}");
+        assert_eq!(host(moment), [0.5; 70], "{device_name}");
+    }
+}

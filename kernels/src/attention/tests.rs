@@ -1,0 +1,150 @@
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::*;
+use crate::parity::check;
+use crate::{Segment, Segments};
+
+/// A row of independent sequences.
+fn sequences(lengths: &[usize]) -> Vec<Segment> {
+    let segments = lengths.iter().map(|&length| Segment {
+        length,
+        prefix: None,
+    });
+    segments.collect()
+}
+
+/// Two prompts with answers, one of a single token, and a sequence of its own between them.
+fn prompts_and_answers() -> Vec<Segment> {
+    let parts = [
+        (37, None),
+        (5, Some(0)),
+        (1, Some(0)),
+        (9, None),
+        (70, Some(0)),
+        (3, None),
+        (40, Some(5)),
+    ];
+    let segments = parts.map(|(length, prefix)| Segment { length, prefix });
+    segments.to_vec()
+}
+
+#[test]
+fn attention_is_its_reference() {
+    // Sequences of one token, longer than a tile, and windows shorter and longer than both.
+    let packings = [
+        sequences(&[1]),
+        sequences(&[1, 3, 1, 31]),
+        sequences(&[70, 47, 130]),
+        prompts_and_answers(),
+    ];
+    for packing in packings {
+        for (heads, kv_heads, head_dim) in [(1, 1, 3), (6, 2, 20), (2, 2, 80)] {
+            for (window, softcap) in [
+                (None, None),
+                (Some(1), None),
+                (Some(9), Some(2.0)),
+                (Some(500), Some(5.0)),
+            ] {
+                check_attention(&packing, [heads, kv_heads, head_dim], window, softcap);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_of_the_widest_heads_is_its_reference() {
+    check_attention(&prompts_and_answers(), [2, 1, 256], Some(9), Some(2.0));
+}
+
+fn check_attention(
+    packing: &[Segment],
+    [heads, kv_heads, head_dim]: [usize; 3],
+    window: Option<usize>,
+    softcap: Option<f32>,
+) {
+    let segments = Segments::new(packing);
+    let tokens = segments.num_tokens();
+    let options = AttentionOptions {
+        scale: 0.4,
+        softcap,
+        window,
+    };
+    let shaped = |leaves: &[Tensor<1>]| {
+        [(0, heads), (1, kv_heads), (2, kv_heads)]
+            .map(|(i, heads)| leaves[i].clone().reshape([tokens, heads, head_dim]))
+    };
+    let kv_size = tokens * kv_heads * head_dim;
+    check(
+        &format!("attention {packing:?} {heads}/{kv_heads}×{head_dim} {options:?}"),
+        &[tokens * heads * head_dim, kv_size, kv_size],
+        2.0,
+        &|leaves| {
+            let [q, k, v] = shaped(leaves);
+            attention(q, k, v, &segments, options).flatten(0, 2)
+        },
+        &|leaves| {
+            let [q, k, v] = shaped(leaves);
+            attention_reference(q, k, v, &segments, options).flatten(0, 2)
+        },
+    );
+}
+
+/// What a shared prompt is for: the answers' outputs, and the gradients, are those of a row in which
+/// the prompt is repeated before every answer.
+#[test]
+fn a_shared_prompt_is_the_same_as_a_repeated_one() {
+    let (prompt, answers) = (13, [4, 1, 7]);
+    let [heads, kv_heads, head_dim] = [4, 2, 6];
+    let options = AttentionOptions {
+        scale: 0.4,
+        softcap: Some(3.0),
+        window: Some(9),
+    };
+    let answer = |length| Segment {
+        length,
+        prefix: Some(0),
+    };
+    let mut shared = sequences(&[prompt]);
+    shared.extend(answers.map(answer));
+    let shared = Segments::new(&shared);
+    let repeated = Segments::from_lengths(&answers.map(|length| prompt + length));
+    // Row of the shared packing for each row of the repeated one.
+    let mut rows: Vec<i32> = Vec::new();
+    let mut start = prompt as i32;
+    for length in answers {
+        rows.extend(0..prompt as i32);
+        rows.extend(start..start + length as i32);
+        start += length as i32;
+    }
+    let tokens = shared.num_tokens();
+    let answer_rows: Vec<i32> = (0..rows.len() as i32)
+        .filter(|&row| rows[row as usize] >= prompt as i32)
+        .collect();
+    let shaped = |leaves: &[Tensor<1>]| {
+        [(0, heads), (1, kv_heads), (2, kv_heads)]
+            .map(|(i, heads)| leaves[i].clone().reshape([tokens, heads, head_dim]))
+    };
+    let indices = |rows: &[i32], like: &Tensor<3>| {
+        Tensor::<1, Int>::from_data(TensorData::new(rows.to_vec(), [rows.len()]), &like.device())
+    };
+    let kv_size = tokens * kv_heads * head_dim;
+    check(
+        "a shared prompt",
+        &[tokens * heads * head_dim, kv_size, kv_size],
+        1.0,
+        &|leaves| {
+            let [q, k, v] = shaped(leaves);
+            let output = attention(q, k, v, &shared, options);
+            output.narrow(0, prompt, tokens - prompt).flatten(0, 2)
+        },
+        &|leaves| {
+            let [q, k, v] = shaped(leaves).map(|x| {
+                let rows = indices(&rows, &x);
+                x.select(0, rows)
+            });
+            let output = attention_reference(q, k, v, &repeated, options);
+            let rows = indices(&answer_rows, &output);
+            output.select(0, rows).flatten(0, 2)
+        },
+    );
+}

@@ -1,0 +1,184 @@
+//! What the CubeCL implementations share: tensors on the device, launch sizes, and sums over a cube.
+//!
+//! Every kernel here runs on WebGPU's baseline: no plane operations, at most 32 KiB of shared
+//! memory, 256 units, and seven storage buffers, one of which CubeCL takes for sizes and scalars.
+//! `tests/it/tidy.rs` counts the buffers.
+
+use burn::tensor::{DType, Shape};
+use burn_backend::TensorMetadata;
+use burn_backend::cubecl::dtype_to_storage_type;
+use burn_cubecl::kernel;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// Cubes along one axis of a launch; WebGPU's limit.
+const MAX_CUBES: usize = 65_535;
+
+/// The tensor with its rows one after the other.
+pub(crate) fn contiguous(tensor: CubeTensor) -> CubeTensor {
+    kernel::into_contiguous(tensor)
+}
+
+/// An uninitialised tensor on the device of another, for a kernel that writes every value.
+pub(crate) fn empty<const D: usize>(
+    like: &CubeTensor,
+    shape: [usize; D],
+    dtype: DType,
+) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::from(shape),
+        dtype,
+    )
+}
+
+/// The values of a contiguous tensor in another shape.
+pub(crate) fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let tensor = contiguous(tensor);
+    CubeTensor::new_contiguous(
+        tensor.client,
+        tensor.device,
+        Shape::from(shape),
+        tensor.handle,
+        tensor.dtype,
+    )
+}
+
+/// Values from the host, on the device of another tensor.
+pub(crate) fn tensor<const D: usize>(
+    like: &CubeTensor,
+    values: &[f32],
+    shape: [usize; D],
+) -> CubeTensor {
+    let handle = like.client.create_from_slice(f32::as_bytes(values));
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::from(shape),
+        handle,
+        DType::F32,
+    )
+}
+
+/// Indices on the device of a tensor.
+pub(crate) fn upload(like: &CubeTensor, values: &[u32]) -> BufferArg {
+    // No device allocates nothing.
+    let values = if values.is_empty() { &[0] } else { values };
+    let handle = like.client.create_from_slice(u32::as_bytes(values));
+    // SAFETY: the buffer was made from these values.
+    unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+}
+
+/// What a kernel's `#[define]` takes for a tensor's type.
+pub(crate) fn element(tensor: &CubeTensor) -> ElemType {
+    dtype_to_storage_type(tensor.dtype())
+}
+
+/// `count` cubes. A kernel must let those at and above `count` end.
+pub(crate) fn cubes(count: usize) -> CubeCount {
+    let y = count.div_ceil(MAX_CUBES).max(1);
+    CubeCount::Static(count.div_ceil(y).max(1) as u32, y as u32, 1)
+}
+
+/// Units for a row of `width` values: a power of two from 32 to 256.
+pub(crate) fn units_for(width: usize) -> u32 {
+    (width.next_power_of_two() as u32).clamp(32, 256)
+}
+
+/// Cubes of 256 units that give each of `count` values a unit.
+pub(crate) fn elementwise(count: usize) -> (CubeCount, CubeDim) {
+    (cubes(count.div_ceil(256)), CubeDim::new_1d(256))
+}
+
+/// Σ of one value a unit, the same in every unit, in an order that depends on `units` alone.
+#[cube]
+pub(crate) fn cube_sum(value: f32, scratch: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
+    let unit = UNIT_POS as usize;
+    scratch[unit] = value;
+    sync_cube();
+    let steps = comptime!(units.ilog2());
+    #[unroll]
+    for step in 0..steps {
+        let half = comptime!((units >> (step + 1)) as usize);
+        if unit < half {
+            scratch[unit] = scratch[unit] + scratch[unit + half];
+        }
+        sync_cube();
+    }
+    let total = scratch[0];
+    // Nobody writes before all have read.
+    sync_cube();
+    total
+}
+
+/// The largest of one value a unit, the same in every unit.
+#[cube]
+pub(crate) fn cube_max(value: f32, scratch: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
+    let unit = UNIT_POS as usize;
+    scratch[unit] = value;
+    sync_cube();
+    let steps = comptime!(units.ilog2());
+    #[unroll]
+    for step in 0..steps {
+        let half = comptime!((units >> (step + 1)) as usize);
+        if unit < half {
+            scratch[unit] = max(scratch[unit], scratch[unit + half]);
+        }
+        sync_cube();
+    }
+    let largest = scratch[0];
+    sync_cube();
+    largest
+}
+
+/// tanh of a clamped argument: some drivers compute it from e²ˣ, which overflows. NaN stays NaN.
+#[cube]
+pub(crate) fn saturating_tanh(x: f32) -> f32 {
+    let mut value = x.tanh();
+    if x > 15.0f32 {
+        value = f32::new(1.0);
+    }
+    if x < -15.0f32 {
+        value = f32::new(-1.0);
+    }
+    value
+}
+
+/// `[parts, width]` → `[width]`, the parts in their order.
+pub(crate) fn sum_parts(parts: CubeTensor, dtype: DType) -> CubeTensor {
+    let [count, width] = parts.shape().dims();
+    let output = empty(&parts, [width], dtype);
+    let (cubes, units) = elementwise(width);
+    sum_parts_kernel::launch(
+        &parts.client.clone(),
+        cubes,
+        units,
+        parts.into_buffer_arg(),
+        output.clone().into_buffer_arg(),
+        count,
+        width,
+        element(&output),
+    );
+    output
+}
+
+#[cube(launch)]
+fn sum_parts_kernel<F: Float>(
+    parts: &[f32],
+    output: &mut [F],
+    count: usize,
+    width: usize,
+    #[define(F)] _element: ElemType,
+) {
+    let column = ABSOLUTE_POS;
+    if column < width {
+        let mut total = 0.0f32;
+        for part in 0..count {
+            total += parts[part * width + column];
+        }
+        output[column] = F::cast_from(total);
+    }
+}

@@ -1,0 +1,306 @@
+//! The vocabulary goes by in chunks, so that no buffer grows with tokens × vocab and a row of the
+//! head's gradient is one product, without a sum over chunks. The products are the device's own
+//! matmul; in between, a cube takes the logits of a token.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_backend::TensorMetadata;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use burn_cubecl::ops::numeric;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::{LinearLogprobsOps, LogprobsOptions};
+use crate::cube::{contiguous, cube_max, cube_sum, cubes, empty, saturating_tanh, upload};
+
+/// Logits in memory at a time: 128 MiB, what WebGPU lets a kernel see of a buffer.
+const CHUNK_VALUES: usize = 1 << 25;
+/// Units of a cube.
+const UNITS: u32 = 256;
+/// Below every logit, and finite, so that no difference of two maxima is NaN.
+const LOWEST: f32 = -1e30;
+/// What is kept of a token between chunks: the largest z, Σe, Σe·(z − largest), Σz and z(target).
+const STATE: usize = 5;
+
+impl LinearLogprobsOps for CubeBackend {
+    fn linear_logprobs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self> {
+        let [tokens, _] = hidden.shape().dims();
+        let [vocab, _] = head.shape().dims();
+        let (hidden, head) = (contiguous(hidden), contiguous(head));
+        let state = empty(&hidden, [tokens, STATE], DType::F32);
+        for chunk in chunks(tokens, vocab) {
+            let logits = logits(&hidden, &head, &chunk);
+            fold::launch(
+                &hidden.client,
+                cubes(tokens),
+                CubeDim::new_1d(UNITS),
+                logits.into_buffer_arg(),
+                upload(&hidden, &targets),
+                state.clone().into_buffer_arg(),
+                tokens,
+                chunk.len(),
+                chunk.start,
+                options.softcap.unwrap_or(1.0),
+                1.0 / options.temperature,
+                options.softcap.is_some(),
+            );
+        }
+        let columns = empty(&hidden, [tokens, 4], DType::F32);
+        finish::launch(
+            &hidden.client,
+            cubes(tokens.div_ceil(UNITS as usize)),
+            CubeDim::new_1d(UNITS),
+            state.into_buffer_arg(),
+            columns.clone().into_buffer_arg(),
+            tokens,
+            vocab as f32,
+        );
+        columns
+    }
+
+    fn linear_logprobs_backward(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [tokens, width] = hidden.shape().dims();
+        let [vocab, _] = head.shape().dims();
+        let [hidden, head, columns, grad] = [hidden, head, columns, grad].map(contiguous);
+        let grad_head = empty(&head, [vocab, width], head.dtype);
+        let mut grad_hidden: Option<CubeTensor> = None;
+        for chunk in chunks(tokens, vocab) {
+            let logits = logits(&hidden, &head, &chunk);
+            grad_logits::launch(
+                &hidden.client,
+                cubes(tokens),
+                CubeDim::new_1d(UNITS),
+                logits.clone().into_buffer_arg(),
+                upload(&hidden, &targets),
+                columns.clone().into_buffer_arg(),
+                grad.clone().into_buffer_arg(),
+                tokens,
+                chunk.len(),
+                chunk.start,
+                options.softcap.unwrap_or(1.0),
+                1.0 / options.temperature,
+                1.0 / vocab as f32,
+                options.softcap.is_some(),
+            );
+            let grad_logits = kernel::cast(logits, hidden.dtype);
+            let part = product(grad_logits.clone(), rows(&head, &chunk), None, DType::F32);
+            grad_hidden = Some(match grad_hidden {
+                Some(sum) => numeric::add(sum, part),
+                None => part,
+            });
+            product(
+                transposed(grad_logits),
+                hidden.clone(),
+                Some(rows(&grad_head, &chunk)),
+                head.dtype,
+            );
+        }
+        let grad_hidden = grad_hidden.expect("a vocabulary has tokens");
+        (kernel::cast(grad_hidden, hidden.dtype), grad_head)
+    }
+}
+
+/// Ranges of the vocabulary. All but the last are a multiple of 64, which keeps the rows of a
+/// chunk aligned in memory.
+fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = (CHUNK_VALUES / tokens / 64 * 64).max(64);
+    (0..vocab)
+        .step_by(size)
+        .map(move |start| start..(start + size).min(vocab))
+}
+
+/// hidden · headᵀ of a chunk, in float32: `[tokens, chunk]`.
+fn logits(hidden: &CubeTensor, head: &CubeTensor, chunk: &Range<usize>) -> CubeTensor {
+    let head = transposed(rows(head, chunk));
+    product(hidden.clone(), head, None, DType::F32)
+}
+
+/// Rows of a matrix, without a copy.
+fn rows(matrix: &CubeTensor, range: &Range<usize>) -> CubeTensor {
+    let [_, width] = matrix.shape().dims();
+    kernel::slice(matrix.clone(), &[range.clone(), 0..width])
+}
+
+fn transposed(matrix: CubeTensor) -> CubeTensor {
+    CubeBackend::float_swap_dims(matrix, 0, 1)
+}
+
+fn product(a: CubeTensor, b: CubeTensor, out: Option<CubeTensor>, dtype: DType) -> CubeTensor {
+    matmul(a, b, out, MatmulStrategy::default(), dtype)
+        .unwrap_or_else(|error| panic!("the device has no matmul for these matrices: {error:?}"))
+}
+
+/// Adds a chunk's logits to what is kept of a token.
+#[cube(launch)]
+fn fold(
+    logits: &[f32],
+    targets: &[u32],
+    state: &mut [f32],
+    tokens: usize,
+    width: usize,
+    first: usize,
+    cap: f32,
+    inverse_temperature: f32,
+    #[comptime] capped: bool,
+) {
+    let token = CUBE_POS;
+    if token >= tokens {
+        terminate!();
+    }
+    let mut scratch = Shared::<[f32]>::new_slice(256usize);
+    let start = token * width;
+    let mut largest = LOWEST.runtime();
+    let mut column = UNIT_POS as usize;
+    while column < width {
+        largest = max(
+            largest,
+            scaled(logits[start + column], cap, inverse_temperature, capped),
+        );
+        column += 256;
+    }
+    let largest = cube_max(largest, &mut scratch, UNITS);
+    let mut total = 0.0f32;
+    let mut weighted = 0.0f32;
+    let mut sum = 0.0f32;
+    let mut column = UNIT_POS as usize;
+    while column < width {
+        let z = scaled(logits[start + column], cap, inverse_temperature, capped);
+        let e = (z - largest).exp();
+        total += e;
+        // 0·(−∞) is the limit 0, not NaN.
+        if e != 0.0 {
+            weighted += e * (z - largest);
+        }
+        sum += z;
+        column += 256;
+    }
+    let total = cube_sum(total, &mut scratch, UNITS);
+    let weighted = cube_sum(weighted, &mut scratch, UNITS);
+    let sum = cube_sum(sum, &mut scratch, UNITS);
+    if UNIT_POS == 0 {
+        let at = token * STATE;
+        let mut before = LOWEST.runtime();
+        let mut total_before = 0.0f32;
+        let mut weighted_before = 0.0f32;
+        let mut sum_before = 0.0f32;
+        if first > 0 {
+            before = state[at];
+            total_before = state[at + 1];
+            weighted_before = state[at + 2];
+            sum_before = state[at + 3];
+        }
+        let now = max(before, largest);
+        let shift_before = before - now;
+        let shift = largest - now;
+        let factor_before = shift_before.exp();
+        let factor = shift.exp();
+        state[at] = now;
+        state[at + 1] = total_before * factor_before + total * factor;
+        state[at + 2] = factor_before * (weighted_before + total_before * shift_before)
+            + factor * (weighted + total * shift);
+        state[at + 3] = sum_before + sum;
+        let target = targets[token] as usize;
+        if target >= first && target < first + width {
+            let logit = logits[start + target - first];
+            state[at + 4] = scaled(logit, cap, inverse_temperature, capped);
+        }
+    }
+}
+
+/// The columns of a token from what was kept of it.
+#[cube(launch)]
+fn finish(state: &[f32], columns: &mut [f32], tokens: usize, vocab: f32) {
+    let token = ABSOLUTE_POS;
+    if token < tokens {
+        let at = token * STATE;
+        let largest = state[at];
+        let total = state[at + 1];
+        let log_total = total.ln();
+        columns[token * 4] = state[at + 4] - largest - log_total;
+        columns[token * 4 + 1] = largest + log_total;
+        columns[token * 4 + 2] = log_total - state[at + 2] / total;
+        columns[token * 4 + 3] = state[at + 3] / vocab;
+    }
+}
+
+/// A chunk's products to their gradient, in place.
+#[cube(launch)]
+fn grad_logits(
+    logits: &mut [f32],
+    targets: &[u32],
+    columns: &[f32],
+    grad: &[f32],
+    tokens: usize,
+    width: usize,
+    first: usize,
+    cap: f32,
+    inverse_temperature: f32,
+    inverse_vocab: f32,
+    #[comptime] capped: bool,
+) {
+    let token = CUBE_POS;
+    if token >= tokens {
+        terminate!();
+    }
+    let logsumexp = columns[token * 4 + 1];
+    let entropy = columns[token * 4 + 2];
+    let g_logprob = grad[token * 4];
+    let g_softmax = grad[token * 4 + 1] - g_logprob;
+    let g_entropy = grad[token * 4 + 2];
+    let g_each = grad[token * 4 + 3] * inverse_vocab;
+    let wanted = g_logprob != 0.0 || g_softmax != 0.0 || g_entropy != 0.0 || g_each != 0.0;
+    let target = targets[token] as usize;
+    let start = token * width;
+    let mut column = UNIT_POS as usize;
+    while column < width {
+        let mut value = 0.0f32;
+        if wanted {
+            let z = scaled(logits[start + column], cap, inverse_temperature, capped);
+            let log_p = z - logsumexp;
+            let p = log_p.exp();
+            let mut dz = g_softmax * p + g_each;
+            // 0·(−∞) is the limit 0, not NaN.
+            if p != 0.0 {
+                dz -= g_entropy * p * (log_p + entropy);
+            }
+            if first + column == target {
+                dz += g_logprob;
+            }
+            value = dz * inverse_temperature;
+            if comptime!(capped) {
+                let ratio = z / (cap * inverse_temperature);
+                value *= 1.0 - ratio * ratio;
+            }
+        }
+        logits[start + column] = value;
+        column += 256;
+    }
+}
+
+/// Product to z.
+#[cube]
+fn scaled(logit: f32, cap: f32, inverse_temperature: f32, #[comptime] capped: bool) -> f32 {
+    if comptime!(capped) {
+        cap * saturating_tanh(logit / cap) * inverse_temperature
+    } else {
+        logit * inverse_temperature
+    }
+}
