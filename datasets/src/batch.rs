@@ -5,57 +5,114 @@ use crate::conversation::SupervisedTokens;
 /// One row of tokens on the host, `num_tokens` long, made of sequences that do not see one another.
 ///
 /// ```
-/// use datasets::{SupervisedTokens, TokenBatch};
+/// use datasets::{Prediction, SupervisedTokens, TokenBatch};
 /// let answer = SupervisedTokens { ids: vec![5, 6, 7], loss_mask: vec![false, false, true] };
 /// let document = SupervisedTokens::document(vec![2, 8]);
 /// let batch = TokenBatch::from_sequences(&[answer, document]);
 /// assert_eq!(batch.input_ids, [5, 6, 7, 2, 8]);
-/// assert_eq!(batch.positions, [0, 1, 2, 0, 1]);
 /// assert_eq!(batch.segment_starts, [0, 3, 5]);
-/// assert_eq!(batch.targets, [6, 7, 0, 8, 0]);
-/// assert_eq!(batch.loss_weights, [0.0, 1.0, 0.0, 1.0, 0.0]);
+/// let prediction = |position, target| Prediction { position, target };
+/// assert_eq!(batch.predictions, [prediction(1, 7), prediction(3, 8)]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TokenBatch {
     /// The sequences' token ids, one after the other. `[num_tokens]`
     pub input_ids: Vec<u32>,
-    /// Each token's position in its own sequence. `[num_tokens]`
-    pub positions: Vec<u32>,
-    /// Where each sequence starts, and `num_tokens` at the end. `[num_sequences + 1]`
+    /// Where each segment starts, and `num_tokens` at the end. `[num_segments + 1]`
     pub segment_starts: Vec<u32>,
-    /// The token that follows in the same sequence; 0, which means nothing, at its end. `[num_tokens]`
-    pub targets: Vec<u32>,
-    /// 1 where the *target* is supervised, else 0: the weight stands at the position that predicts. `[num_tokens]`
-    pub loss_weights: Vec<f32>,
+    /// The segment that each one continues: an answer its prompt. `[num_segments]`
+    pub prefixes: Vec<Option<u32>>,
+    /// What the loss counts, sequence after sequence. `[num_supervised]`
+    pub predictions: Vec<Prediction>,
+}
+
+/// A supervised token and the place in the row that predicts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prediction {
+    /// The token before it.
+    pub position: u32,
+    /// Its id.
+    pub target: u32,
+}
+
+/// A prompt with its answers, which share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedPrompt {
+    /// Tokens of the prompt, none of them supervised.
+    pub prompt: Vec<u32>,
+    /// What may follow it.
+    pub answers: Vec<SupervisedTokens>,
 }
 
 impl TokenBatch {
     /// Lays the sequences out in the given order. An empty sequence keeps its (empty) segment.
     pub fn from_sequences(sequences: &[SupervisedTokens]) -> Self {
-        let num_tokens = sequences.iter().map(|sequence| sequence.ids.len()).sum();
-        let mut batch = Self {
-            input_ids: Vec::with_capacity(num_tokens),
-            positions: Vec::with_capacity(num_tokens),
-            segment_starts: vec![0],
-            targets: Vec::with_capacity(num_tokens),
-            loss_weights: Vec::with_capacity(num_tokens),
-        };
-        for SupervisedTokens { ids, loss_mask } in sequences {
-            assert_eq!(ids.len(), loss_mask.len(), "one mask entry a token");
-            batch.input_ids.extend(ids);
-            batch.positions.extend(0..ids.len() as u32);
-            batch.targets.extend(ids.iter().skip(1));
-            batch.loss_weights.extend(
-                loss_mask
-                    .iter()
-                    .skip(1)
-                    .map(|&supervised| f32::from(u8::from(supervised))),
-            );
-            batch.targets.resize(batch.input_ids.len(), 0);
-            batch.loss_weights.resize(batch.input_ids.len(), 0.0);
-            batch.segment_starts.push(batch.input_ids.len() as u32);
+        let mut batch = Self::empty();
+        for sequence in sequences {
+            batch.push(sequence, None);
         }
         batch
+    }
+
+    /// Lays out each prompt once, followed by its answers, so that a group of eight answers of 128
+    /// tokens to a prompt of 256 costs 1,280 tokens instead of 3,072. The prompt's last token
+    /// predicts the first of every answer.
+    ///
+    /// ```
+    /// use datasets::{Prediction, SharedPrompt, SupervisedTokens, TokenBatch};
+    /// let answer = |ids: &[u32]| SupervisedTokens { ids: ids.to_vec(), loss_mask: vec![true; ids.len()] };
+    /// let shared = SharedPrompt { prompt: vec![2, 9], answers: vec![answer(&[7]), answer(&[8, 4])] };
+    /// let batch = TokenBatch::from_shared_prompts(&[shared]);
+    /// assert_eq!(batch.input_ids, [2, 9, 7, 8, 4]);
+    /// assert_eq!(batch.prefixes, [None, Some(0), Some(0)]);
+    /// let prediction = |position, target| Prediction { position, target };
+    /// assert_eq!(batch.predictions, [prediction(1, 7), prediction(1, 8), prediction(3, 4)]);
+    /// ```
+    ///
+    /// # Panics
+    /// On an empty prompt or answer.
+    pub fn from_shared_prompts(groups: &[SharedPrompt]) -> Self {
+        let mut batch = Self::empty();
+        for SharedPrompt { prompt, answers } in groups {
+            assert!(!prompt.is_empty(), "an empty prompt");
+            let segment = batch.num_segments() as u32;
+            batch.push(
+                &SupervisedTokens {
+                    ids: prompt.clone(),
+                    loss_mask: vec![false; prompt.len()],
+                },
+                None,
+            );
+            for answer in answers {
+                assert!(!answer.ids.is_empty(), "an empty answer");
+                batch.push(answer, Some(segment));
+            }
+        }
+        batch
+    }
+
+    fn empty() -> Self {
+        Self {
+            segment_starts: vec![0],
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, sequence: &SupervisedTokens, prefix: Option<u32>) {
+        let SupervisedTokens { ids, loss_mask } = sequence;
+        assert_eq!(ids.len(), loss_mask.len(), "one mask entry a token");
+        let start = self.input_ids.len() as u32;
+        // What stands before the first token: the end of the prompt, or nothing.
+        let mut before = prefix.map(|prefix| self.segment_starts[prefix as usize + 1] - 1);
+        for (at, (&target, &supervised)) in (start..).zip(ids.iter().zip(loss_mask)) {
+            if let (true, Some(position)) = (supervised, before) {
+                self.predictions.push(Prediction { position, target });
+            }
+            before = Some(at);
+        }
+        self.input_ids.extend(ids);
+        self.segment_starts.push(self.input_ids.len() as u32);
+        self.prefixes.push(prefix);
     }
 
     /// The number of tokens.
@@ -63,22 +120,19 @@ impl TokenBatch {
         self.input_ids.len()
     }
 
-    /// The number of sequences.
-    pub fn num_sequences(&self) -> usize {
+    /// The number of segments: sequences, or prompts and their answers.
+    pub fn num_segments(&self) -> usize {
         self.segment_starts.len() - 1
     }
 
     /// The number of tokens that the loss counts: the denominator of CPT and SFT.
     pub fn num_supervised(&self) -> usize {
-        self.loss_weights
-            .iter()
-            .filter(|&&weight| weight != 0.0)
-            .count()
+        self.predictions.len()
     }
 
-    /// The tokens of one sequence, as indices into the row.
-    pub fn segment(&self, sequence: usize) -> std::ops::Range<usize> {
-        self.segment_starts[sequence] as usize..self.segment_starts[sequence + 1] as usize
+    /// The tokens of one segment, as indices into the row.
+    pub fn segment(&self, segment: usize) -> std::ops::Range<usize> {
+        self.segment_starts[segment] as usize..self.segment_starts[segment + 1] as usize
     }
 }
 
@@ -172,16 +226,29 @@ mod tests {
     fn no_sequence_predicts_the_first_token_of_the_next() {
         let batch = TokenBatch::from_sequences(&[sequence(0, 3), sequence(0, 1), sequence(0, 2)]);
         assert_eq!(batch.segment_starts, [0, 3, 4, 6]);
-        assert_eq!(batch.loss_weights, [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
-        assert_eq!(batch.targets, [11, 12, 0, 0, 11, 0]);
+        let prediction = |position, target| Prediction { position, target };
         assert_eq!(
-            (
-                batch.num_sequences(),
-                batch.num_supervised(),
-                batch.segment(2)
-            ),
-            (3, 3, 4..6)
+            batch.predictions,
+            [prediction(0, 11), prediction(1, 12), prediction(4, 11)]
         );
+        assert_eq!((batch.num_segments(), batch.segment(2)), (3, 4..6));
+    }
+
+    #[test]
+    fn an_answer_supervises_what_its_mask_says() {
+        let answer = SupervisedTokens {
+            ids: vec![7, 8, 9],
+            loss_mask: vec![false, true, false],
+        };
+        let shared = SharedPrompt {
+            prompt: vec![1, 2],
+            answers: vec![answer],
+        };
+        let batch = TokenBatch::from_shared_prompts(&[shared.clone(), shared]);
+        assert_eq!(batch.prefixes, [None, Some(0), None, Some(2)]);
+        let predictions = batch.predictions.iter();
+        let positions: Vec<u32> = predictions.map(|p| p.position).collect();
+        assert_eq!(positions, [2, 7]);
     }
 
     #[test]

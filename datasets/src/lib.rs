@@ -24,7 +24,7 @@ pub mod source;
 mod test_model;
 pub mod tokenizer;
 
-pub use batch::{TokenBatch, Truncation, TruncationReport};
+pub use batch::{Prediction, SharedPrompt, TokenBatch, Truncation, TruncationReport};
 pub use chat_template::{ChatTemplate, GenerationPrompt};
 pub use conversation::{AssistantTurns, ChatTokenizer, SupervisedTokens};
 pub use error::{DataError, Location};

@@ -11,6 +11,7 @@
 //! | [`rope()`] | rotate-half position embedding |
 //! | [`gated_mlp()`] | `act(gate) · up`, SiLU or tanh-GELU |
 //! | [`embedding()`] | scaled look-up |
+//! | [`sample()`] | the next token: temperature, top-k, top-p |
 //! | [`decode_linear()`] | a matmul whose rows do not depend on how many there are |
 //! | [`square_sum()`] | Σ x², for the global gradient norm |
 //! | [`adamw()`] | one pass over parameter, gradient and moments |
@@ -35,6 +36,7 @@ pub mod linear_logprobs;
 mod parity;
 pub mod rms_norm;
 pub mod rope;
+pub mod sampling;
 mod segments;
 pub mod square_sum;
 
@@ -48,5 +50,6 @@ pub use kv_cache::{CacheRows, LayerCache, decode_attention};
 pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs};
 pub use rms_norm::{NormWeight, rms_norm};
 pub use rope::{Rotary, RotaryTable, rope};
+pub use sampling::{Sampled, SamplingOptions, sample};
 pub use segments::{Segment, Segments};
 pub use square_sum::square_sum;

@@ -229,11 +229,16 @@ impl CausalLm {
     /// - hidden: `[rows, hidden]`
     /// - output: `[rows, vocab]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = decode_linear(hidden, self.head()).cast(FloatDType::F32);
+        let logits = self.uncapped_logits(hidden);
         match self.config.final_logit_softcapping {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,
         }
+    }
+
+    /// As [`Self::logits`], before the soft-cap.
+    pub(crate) fn uncapped_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        decode_linear(hidden, self.head()).cast(FloatDType::F32)
     }
 }
 

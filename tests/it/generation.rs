@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use datasets::{SupervisedTokens, TokenBatch};
 use model::generate::{
     Completion, FinishReason, GenerateOptions, Request, SamplingOptions, generate,
 };
 use model::{CausalLm, host_values};
 use trainer::forward::supervised_logprobs;
+use trainer::rollout::{RolloutBatch, RolloutSequence};
 
 use crate::{devices, golden};
 
@@ -114,22 +114,22 @@ fn the_samplers_log_probabilities_are_those_of_training() {
                 let model = model(family, &device);
                 let requests = requests(12);
                 let completions = complete(&model, &requests, &options(sampled(temperature), 8));
-                let sequences: Vec<SupervisedTokens> = requests
+                // The samples of one prompt share it, as in reinforcement learning.
+                let rollouts = requests
                     .iter()
                     .zip(&completions)
-                    .map(|(request, completion)| SupervisedTokens {
-                        ids: [&request.prompt[..], &completion.tokens].concat(),
-                        loss_mask: [
-                            vec![false; request.prompt.len()],
-                            vec![true; completion.tokens.len()],
-                        ]
-                        .concat(),
-                    })
-                    .collect();
-                let batch = TokenBatch::from_sequences(&sequences);
-                let trained =
-                    host_values(supervised_logprobs(&model, &batch, temperature).logprob());
-                let drawn = completions.iter().flat_map(|c| &c.logprobs);
+                    .map(|(request, completion)| RolloutSequence {
+                        prompt: request.prompt.to_vec(),
+                        completion: completion.tokens.clone(),
+                        sampler_logprobs: completion.logprobs.clone(),
+                        advantage: 0.0,
+                    });
+                let mut rollouts: Vec<_> = rollouts.collect();
+                rollouts.sort_by(|a, b| a.prompt.cmp(&b.prompt));
+                let batch = RolloutBatch::new(rollouts);
+                let trained = supervised_logprobs(&model, &batch.tokens(), temperature);
+                let trained = host_values(trained.logprob());
+                let drawn = batch.sequences.iter().flat_map(|s| &s.sampler_logprobs);
                 let worst = trained
                     .iter()
                     .zip(drawn)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use datasets::{SupervisedTokens, TokenBatch};
+use datasets::{SharedPrompt, SupervisedTokens, TokenBatch};
 use kernels::Segments;
 use model::{CausalLm, host_values};
 use trainer::forward::{constant, supervised_logprobs};
@@ -90,6 +90,60 @@ fn the_gradient_of_every_parameter_is_that_of_transformers() {
                     error <= bound,
                     "{family} on {device_name}: gradient of {name} differs by {error:.2e}, \
                      bound {bound:.2e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_prompt_gives_the_log_probabilities_and_gradients_of_a_repeated_one() {
+    let prompt: Vec<u32> = (5..18).collect();
+    let answers = [vec![7, 30, 9], vec![4], vec![21, 22, 23, 24, 25, 26, 27]];
+    let supervised = |ids: Vec<u32>| SupervisedTokens {
+        loss_mask: vec![true; ids.len()],
+        ids,
+    };
+    let shared = TokenBatch::from_shared_prompts(&[SharedPrompt {
+        prompt: prompt.clone(),
+        answers: answers.iter().cloned().map(supervised).collect(),
+    }]);
+    let repeated: Vec<SupervisedTokens> = answers
+        .iter()
+        .map(|answer| SupervisedTokens {
+            ids: [&prompt[..], answer].concat(),
+            loss_mask: [vec![false; prompt.len()], vec![true; answer.len()]].concat(),
+        })
+        .collect();
+    let repeated = TokenBatch::from_sequences(&repeated);
+    assert_eq!(shared.num_tokens(), 13 + 11);
+    for (device_name, device) in devices::all() {
+        for family in golden::FAMILIES {
+            let golden = golden::json(&format!("models/{family}/golden.json"));
+            let errors = &golden["float32_error"];
+            let (model, _) = loaded(family, &device.clone().autodiff());
+            let both = [&shared, &repeated].map(|batch| {
+                let logprobs = supervised_logprobs(&model, batch, 1.0).logprob();
+                let mut gradients = GradientBuffer::default();
+                gradients.add(&model, &mut logprobs.clone().sum().backward());
+                let gradients = gradients.by_name().iter();
+                let gradients: Vec<(String, Vec<f32>)> = gradients
+                    .map(|(name, gradient)| (name.clone(), host_values(gradient.clone())))
+                    .collect();
+                (host_values(logprobs.inner()), gradients)
+            });
+            let [(shared, shared_gradients), (repeated, gradients)] = both;
+            let bound = |key: &str| ROUNDING * errors[key].as_f64().expect("a bound");
+            let error = largest_difference(&shared, &repeated);
+            assert!(
+                error <= bound("logprobs"),
+                "{family} on {device_name}: log-probs differ by {error:.2e}"
+            );
+            for ((name, got), (_, want)) in shared_gradients.iter().zip(&gradients) {
+                let error = relative_difference(got, want);
+                assert!(
+                    error <= bound("worst_gradient"),
+                    "{family} on {device_name}: gradient of {name} differs by {error:.2e}"
                 );
             }
         }

@@ -5,30 +5,21 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use datasets::TokenBatch;
-use kernels::{Logprobs, Segments};
+use kernels::{Logprobs, Segment, Segments};
 use model::CausalLm;
 
-/// The positions of a batch that predict a supervised token, in order.
-pub fn supervised_positions(batch: &TokenBatch) -> Vec<usize> {
-    let weights = batch.loss_weights.iter().enumerate();
-    weights
-        .filter(|&(_, &weight)| weight != 0.0)
-        .map(|(position, _)| position)
-        .collect()
-}
-
-/// The statistics of the supervised targets, in the order of [`supervised_positions`]. Rows that
-/// nothing is asked of never reach the head.
+/// The statistics of what a batch predicts, in the order of its predictions. Rows that nothing is
+/// asked of never reach the head.
 ///
 /// # Panics
 /// If nothing is supervised.
 pub fn supervised_logprobs(model: &CausalLm, batch: &TokenBatch, temperature: f64) -> Logprobs {
-    let positions = supervised_positions(batch);
-    assert!(!positions.is_empty(), "a batch with nothing supervised");
-    let targets: Arc<[u32]> = positions.iter().map(|&p| batch.targets[p]).collect();
+    let predictions = &batch.predictions;
+    assert!(!predictions.is_empty(), "a batch with nothing supervised");
+    let targets: Arc<[u32]> = predictions.iter().map(|p| p.target).collect();
     let hidden = hidden(model, batch);
-    let rows: Vec<i32> = positions.iter().map(|&position| position as i32).collect();
-    let rows = TensorData::new(rows, [positions.len()]);
+    let rows: Vec<i32> = predictions.iter().map(|p| p.position as i32).collect();
+    let rows = TensorData::new(rows, [predictions.len()]);
     let rows = Tensor::<1, Int>::from_data(rows, &hidden.device());
     model.logprobs(hidden.select(0, rows), &targets, temperature)
 }
@@ -42,14 +33,25 @@ pub fn constant(values: &[f32], model: &CausalLm) -> Tensor<1> {
 }
 
 fn hidden(model: &CausalLm, batch: &TokenBatch) -> Tensor<2> {
-    let lengths: Vec<usize> = batch
-        .segment_starts
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as usize)
-        .filter(|&length| length > 0)
-        .collect();
     let ids: Arc<[u32]> = batch.input_ids.as_slice().into();
-    model.hidden(&ids, &Segments::from_lengths(&lengths))
+    model.hidden(&ids, &segments(batch))
+}
+
+/// The segments of a batch that hold tokens.
+fn segments(batch: &TokenBatch) -> Segments {
+    let mut segments = Vec::with_capacity(batch.num_segments());
+    let mut index = Vec::with_capacity(batch.num_segments());
+    for (segment, prefix) in batch.prefixes.iter().enumerate() {
+        index.push(segments.len());
+        let length = batch.segment(segment).len();
+        if length > 0 {
+            segments.push(Segment {
+                length,
+                prefix: prefix.map(|prefix| index[prefix as usize]),
+            });
+        }
+    }
+    Segments::new(&segments)
 }
 
 /// The value of a loss.

@@ -2,12 +2,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use kernels::{CacheRows, Segments, device};
-use rayon::prelude::*;
+use kernels::{CacheRows, Sampled, Segments, device, sample};
 
-use super::sampling::{Sampled, SamplingOptions, sample, sequence_key};
+use super::sampling::{SamplingOptions, sequence_key, uniform};
 use super::{Completion, FinishReason, Request};
-use crate::{CausalLm, KvCache, host_values};
+use crate::{CausalLm, KvCache};
 
 /// How to generate.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +57,8 @@ struct Engine<'a> {
 }
 
 struct PromptLogits {
-    logits: Vec<f32>,
+    /// `[1, vocab]`, without their soft-cap; absent until the prompt has run.
+    logits: Option<Tensor<2>>,
     /// Requests with this prompt that have not begun.
     waiting: usize,
 }
@@ -105,7 +105,7 @@ impl<'a> Engine<'a> {
             assert!(!request.prompt.is_empty(), "an empty prompt");
             let entry = prompt_logits.entry(request.prompt.clone());
             let entry = entry.or_insert(PromptLogits {
-                logits: Vec::new(),
+                logits: None,
                 waiting: 0,
             });
             entry.waiting += 1;
@@ -149,9 +149,7 @@ impl<'a> Engine<'a> {
             entering.push((request, slot));
         }
         self.prefill(&entering);
-        for (request, slot) in entering {
-            self.begin(request, slot);
-        }
+        self.begin(&entering);
     }
 
     /// Runs the prompts that no slot holds, each once, and gives every entering slot its rows.
@@ -191,12 +189,11 @@ impl<'a> Engine<'a> {
                 .collect();
             let last = TensorData::new(last, [new_slots.len()]);
             let last = Tensor::from_data(last, self.model.device());
-            let logits = host_values(self.model.logits(hidden.select(0, last)));
-            let rows = logits.chunks(self.model.config().vocab_size);
-            for (logits, slot) in rows.zip(new_slots) {
+            let logits = self.model.uncapped_logits(hidden.select(0, last));
+            for (row, slot) in new_slots.into_iter().enumerate() {
                 let prompt = self.slots[slot].holds.as_ref().expect("just set");
                 let entry = self.prompt_logits.get_mut(prompt).expect("not yet begun");
-                entry.logits = logits.to_vec();
+                entry.logits = Some(logits.clone().narrow(0, row, 1));
             }
         }
         for (from, to, length) in copies {
@@ -204,37 +201,64 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Samples the first token, from the logits after the prompt.
-    fn begin(&mut self, request: usize, slot: usize) {
-        let Request {
-            prompt,
-            index,
-            max_new_tokens,
-        } = &self.requests[request];
-        let sequence = Sequence {
-            request,
-            key: sequence_key(self.options.sampling.seed, prompt, *index),
-            length: prompt.len(),
-            completion: Completion {
-                tokens: Vec::new(),
-                logprobs: Vec::new(),
-                model_logprobs: Vec::new(),
-                finish_reason: FinishReason::Length,
-            },
+    /// Samples the first token of each entering request, from the logits after its prompt.
+    fn begin(&mut self, entering: &[(usize, usize)]) {
+        let mut sampled = Vec::new();
+        let (mut logits, mut uniforms) = (Vec::new(), Vec::new());
+        for &(request, slot) in entering {
+            let Request {
+                prompt,
+                index,
+                max_new_tokens,
+            } = &self.requests[request];
+            let sequence = Sequence {
+                request,
+                key: sequence_key(self.options.sampling.seed, prompt, *index),
+                length: prompt.len(),
+                completion: Completion {
+                    tokens: Vec::new(),
+                    logprobs: Vec::new(),
+                    model_logprobs: Vec::new(),
+                    finish_reason: FinishReason::Length,
+                },
+            };
+            let entry = self.prompt_logits.get_mut(prompt).expect("not yet begun");
+            if *max_new_tokens == 0 {
+                self.finished[request] = Some(sequence.completion);
+            } else {
+                logits.push(entry.logits.clone().expect("the prompt has run"));
+                uniforms.push(uniform(sequence.key, 0));
+                self.slots[slot].sequence = Some(sequence);
+                sampled.push(slot);
+            }
+            entry.waiting -= 1;
+            if entry.waiting == 0 {
+                self.prompt_logits.remove(prompt);
+            }
+        }
+        if !sampled.is_empty() {
+            let chosen = self.choose(Tensor::cat(logits, 0), uniforms);
+            for (slot, token) in sampled.into_iter().zip(chosen) {
+                self.take(slot, token);
+            }
+        }
+    }
+
+    fn choose(&self, logits: Tensor<2>, uniforms: Vec<f64>) -> Vec<Sampled> {
+        let SamplingOptions {
+            temperature,
+            top_k,
+            top_p,
+            seed: _,
+        } = self.options.sampling;
+        let softcap = self.model.config().final_logit_softcapping;
+        let options = kernels::SamplingOptions {
+            temperature,
+            top_k,
+            top_p,
+            softcap: softcap.map(|cap| cap as f32),
         };
-        let entry = self.prompt_logits.get_mut(prompt).expect("not yet begun");
-        if *max_new_tokens == 0 {
-            self.finished[request] = Some(sequence.completion);
-        } else {
-            let sampled = sample(&entry.logits, &self.options.sampling, sequence.key, 0);
-            self.slots[slot].sequence = Some(sequence);
-            self.take(slot, sampled);
-        }
-        let entry = self.prompt_logits.get_mut(prompt).expect("not yet begun");
-        entry.waiting -= 1;
-        if entry.waiting == 0 {
-            self.prompt_logits.remove(prompt);
-        }
+        sample(logits, &uniforms.into(), options)
     }
 
     fn decode(&mut self) {
@@ -268,23 +292,19 @@ impl<'a> Engine<'a> {
         let hidden = self
             .model
             .decode(&ids.into(), rows, positions.into(), &mut self.cache);
-        let logits = host_values(self.model.logits(hidden));
-        let vocab = self.model.config().vocab_size;
-        let sampled: Vec<Option<Sampled>> = slots
-            .par_iter()
-            .zip(logits.par_chunks(vocab))
-            .map(|(&slot, logits)| {
-                let sequence = self.slots[slot].sequence.as_ref()?;
-                let position = sequence.completion.tokens.len();
-                let options = &self.options.sampling;
-                Some(sample(logits, options, sequence.key, position))
+        let uniforms = slots
+            .iter()
+            .map(|&slot| match &self.slots[slot].sequence {
+                Some(sequence) => uniform(sequence.key, sequence.completion.tokens.len()),
+                None => 0.0,
             })
             .collect();
+        let sampled = self.choose(self.model.uncapped_logits(hidden), uniforms);
         for (slot, sampled) in slots.into_iter().zip(sampled) {
-            let Some(sampled) = sampled else { continue };
-            let sequence = self.slots[slot].sequence.as_mut();
-            sequence.expect("it was sampled").length += 1;
-            self.take(slot, sampled);
+            if let Some(sequence) = &mut self.slots[slot].sequence {
+                sequence.length += 1;
+                self.take(slot, sampled);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use datasets::{SupervisedTokens, TokenBatch};
+use datasets::{SharedPrompt, SupervisedTokens, TokenBatch};
 use losses::{
     Denominator, PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
 };
@@ -57,27 +57,27 @@ impl RolloutBatch {
         }
     }
 
-    /// The sequences one after the other, the completions supervised.
+    /// The completions, supervised; those that follow one another with one prompt share it.
     pub fn tokens(&self) -> TokenBatch {
-        let sequences: Vec<SupervisedTokens> = self
-            .sequences
-            .iter()
-            .map(|sequence| SupervisedTokens {
-                ids: [&sequence.prompt[..], &sequence.completion].concat(),
-                loss_mask: [
-                    vec![false; sequence.prompt.len()],
-                    vec![true; sequence.completion.len()],
-                ]
-                .concat(),
+        let groups = self.sequences.chunk_by(|a, b| a.prompt == b.prompt);
+        let groups: Vec<SharedPrompt> = groups
+            .map(|sequences| SharedPrompt {
+                prompt: sequences[0].prompt.clone(),
+                answers: sequences
+                    .iter()
+                    .map(|sequence| SupervisedTokens {
+                        ids: sequence.completion.clone(),
+                        loss_mask: vec![true; sequence.completion.len()],
+                    })
+                    .collect(),
             })
             .collect();
-        TokenBatch::from_sequences(&sequences)
+        TokenBatch::from_shared_prompts(&groups)
     }
 
-    /// Tokens of prompts and completions.
+    /// Tokens that go through the model: a shared prompt's count once.
     pub fn num_tokens(&self) -> usize {
-        let sequences = self.sequences.iter();
-        sequences.map(|s| s.prompt.len() + s.completion.len()).sum()
+        self.tokens().num_tokens()
     }
 
     /// Computes what KL is measured to.

@@ -14,7 +14,7 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
-use crate::forward::{constant, supervised_logprobs, supervised_positions};
+use crate::forward::{constant, supervised_logprobs};
 use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
 
@@ -337,9 +337,8 @@ fn add_by_component(
     logprobs: &[f32],
 ) {
     let mut sequence = 0;
-    let supervised = supervised_positions(&batch.tokens);
-    for (position, logprob) in supervised.into_iter().zip(logprobs) {
-        while position >= batch.tokens.segment(sequence).end {
+    for (prediction, logprob) in batch.tokens.predictions.iter().zip(logprobs) {
+        while prediction.position as usize >= batch.tokens.segment(sequence).end {
             sequence += 1;
         }
         let total = totals.entry(batch.components[sequence]).or_default();
