@@ -34,6 +34,8 @@ pub mod kv_cache;
 pub mod linear_logprobs;
 #[cfg(test)]
 mod parity;
+#[cfg(test)]
+mod random_shapes;
 pub mod rms_norm;
 pub mod rope;
 pub mod sampling;

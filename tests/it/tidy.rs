@@ -151,6 +151,31 @@ fn unsafe_code_stays_in_kernels_and_one_file_of_model() {
     assert_none(&wrong);
 }
 
+/// WebGPU promises eight storage buffers. One is kept free, and CubeCL takes one for sizes and
+/// scalars; the software GPU has thirty-two, so no launch would fail there.
+#[test]
+fn a_kernel_takes_six_buffers_at_most() {
+    let mut wrong = Vec::new();
+    let mut kernels = 0;
+    for file in rust_files() {
+        let mut rest = &file.code[..];
+        while let Some(at) = rest.find("#[cube(launch") {
+            rest = &rest[at..];
+            let signature = &rest[..rest.find(") {").expect("a kernel has a body")];
+            let name = signature.split("fn ").nth(1).expect("a kernel has a name");
+            let name = name.split(['<', '(']).next().expect("a name comes first");
+            let buffers = signature.matches("&[").count() + signature.matches("&mut [").count();
+            if buffers > 6 {
+                wrong.push(format!("{}: `{name}` takes {buffers} buffers", file.path));
+            }
+            kernels += 1;
+            rest = &rest[signature.len()..];
+        }
+    }
+    assert!(kernels > 20, "only {kernels} kernels were found");
+    assert_none(&wrong);
+}
+
 #[test]
 fn files_are_short_and_named_by_what_is_in_them() {
     let vague = [

@@ -60,9 +60,12 @@ pub fn adamw<const D: usize>(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait AdamWOps: Backend {
     /// The parameter and both moments, in place where nothing else holds them.
+    #[fusion(meta = |parameter, _grad, first, second, _step| {
+        (parameter.clone(), first.clone(), second.clone())
+    })]
     fn adamw(
         parameter: FloatTensor<Self>,
         grad: FloatTensor<Self>,

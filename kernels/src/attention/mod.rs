@@ -21,6 +21,9 @@ use crate::Segments;
 
 pub use reference::attention as attention_reference;
 
+/// What a GPU's kernel can hold of a head in shared memory and registers.
+const MAX_HEAD_DIM: usize = 256;
+
 /// How a layer attends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionOptions {
@@ -45,14 +48,15 @@ pub fn attention(
     segments: &Segments,
     options: AttentionOptions,
 ) -> Tensor<3> {
-    let [tokens, heads, _] = q.dims();
+    let [tokens, heads, head_dim] = q.dims();
     let [_, kv_heads, _] = k.dims();
     assert_eq!(tokens, segments.num_tokens(), "segments for the tokens");
     assert!(
         heads.is_multiple_of(kv_heads),
         "{heads} query heads over {kv_heads} key heads"
     );
-    if !crate::choice::fused(&q) {
+    let too_wide = head_dim > MAX_HEAD_DIM && !crate::choice::on_cpu(&q.device());
+    if too_wide || !crate::choice::fused(&q) {
         return reference::attention(q, k, v, segments, options);
     }
     Tensor::from_dispatch(<Dispatch as AttentionOps>::attention(
@@ -65,8 +69,9 @@ pub fn attention(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait AttentionOps: Backend {
+    #[fusion(dtype = q, shape = q)]
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -76,6 +81,10 @@ pub(crate) trait AttentionOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The output, and each row's log-sum-exp `[tokens, heads]`.
+    #[fusion(meta = |q, _k, _v, _segments, _options| (
+        q.clone(),
+        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([q.shape[0], q.shape[1]]), burn_backend::DType::F32),
+    ))]
     fn attention_forward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -85,6 +94,9 @@ pub(crate) trait AttentionOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of q, k and v.
+    #[fusion(meta = |q, k, v, _output, _logsumexp, _grad, _segments, _options| {
+        (q.clone(), k.clone(), v.clone())
+    })]
     fn attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,

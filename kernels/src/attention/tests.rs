@@ -1,7 +1,8 @@
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::*;
-use crate::parity::check;
+use crate::device;
+use crate::parity::{check, host, random};
 use crate::{Segment, Segments};
 
 /// A row of independent sequences.
@@ -147,4 +148,50 @@ fn a_shared_prompt_is_the_same_as_a_repeated_one() {
             output.select(0, rows).flatten(0, 2)
         },
     );
+}
+
+/// 0 · NaN is NaN, so a NaN may also reach earlier rows of its own segment. Beyond it, an output
+/// reaches the segments that continue it, and a gradient the prefix.
+#[test]
+fn a_nan_never_reaches_a_sequence_that_does_not_hold_it() {
+    let segments = Segments::new(&prompts_and_answers());
+    let tokens = segments.num_tokens();
+    let options = AttentionOptions {
+        scale: 0.4,
+        softcap: Some(2.0),
+        window: None,
+    };
+    // Row 53 begins the second answer of 70 tokens, row 122 the second prompt of three.
+    for (device_name, device) in device::for_tests() {
+        for (row, [prompt, own]) in [(52, [0..37, 52..122]), (124, [122..125, 122..165])] {
+            let device = device.clone().autodiff();
+            let leaves: Vec<Tensor<3>> = (0..3)
+                .map(|seed| {
+                    let mut values: Vec<f64> = random(tokens * 8, seed).collect();
+                    values[row * 8] = f64::NAN;
+                    let data = TensorData::new(values, [tokens, 2, 4]);
+                    Tensor::from_data(data, (&device, DType::F32)).require_grad()
+                })
+                .collect();
+            let [q, k, v] = [0, 1, 2].map(|i| leaves[i].clone());
+            let output = attention(q, k, v, &segments, options);
+            let mut gradients = output.clone().sum().backward();
+            let mut parts = vec![output.inner()];
+            parts.extend(leaves.into_iter().map(|leaf| {
+                let gradient = leaf.grad_remove(&mut gradients);
+                gradient.expect("every input has a gradient")
+            }));
+            for part in parts {
+                let values = host(part.flatten(0, 2));
+                let nan_rows: Vec<usize> = (0..tokens)
+                    .filter(|&t| values[t * 8..(t + 1) * 8].iter().any(|v| v.is_nan()))
+                    .collect();
+                let may_show = |row: &usize| prompt.contains(row) || own.contains(row);
+                assert!(
+                    nan_rows.contains(&row) && nan_rows.iter().all(may_show),
+                    "{device_name}: NaN at {row} shows in {nan_rows:?}"
+                );
+            }
+        }
+    }
 }

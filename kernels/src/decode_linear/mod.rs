@@ -34,7 +34,8 @@ pub fn decode_linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait DecodeLinearOps: Backend {
+    #[fusion(dtype = x, shape = burn_backend::Shape::from([x[0], weight[0]]))]
     fn decode_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }

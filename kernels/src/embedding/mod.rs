@@ -39,11 +39,13 @@ pub fn embedding(weight: Tensor<2>, ids: &Arc<[u32]>, scale: f32) -> Tensor<2> {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait EmbeddingOps: Backend {
+    #[fusion(dtype = weight, shape = burn_backend::Shape::from([ids.len(), weight[1]]))]
     fn embedding(weight: FloatTensor<Self>, ids: Arc<[u32]>, scale: f32) -> FloatTensor<Self>;
 
     /// The gradient of the table: for each row the sum over its tokens, in their order.
+    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([*vocab, grad[1]]))]
     fn embedding_backward(
         grad: FloatTensor<Self>,
         ids: Arc<[u32]>,

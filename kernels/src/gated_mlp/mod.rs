@@ -38,8 +38,9 @@ pub fn gated_mlp(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tens
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait GatedMlpOps: Backend {
+    #[fusion(dtype = gate, shape = gate)]
     fn gated_mlp(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
@@ -47,6 +48,7 @@ pub(crate) trait GatedMlpOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradients of the gate and of `up`.
+    #[fusion(meta = |gate, up, _grad, _activation| (gate.clone(), up.clone()))]
     fn gated_mlp_backward(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,

@@ -132,15 +132,17 @@ fn write_rows(cache: Tensor<3>, new: Tensor<3>, rows: Arc<[usize]>) -> Tensor<3>
 }
 
 /// The operations on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait KvCacheOps: Backend {
     /// The cache with row i of `new` at `rows[i]`, in place where nothing else holds it.
+    #[fusion(dtype = cache, shape = cache)]
     fn write_rows(
         cache: FloatTensor<Self>,
         new: FloatTensor<Self>,
         rows: Arc<[usize]>,
     ) -> FloatTensor<Self>;
 
+    #[fusion(dtype = q, shape = q)]
     fn decode_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,

@@ -104,9 +104,10 @@ pub fn linear_logprobs(
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait LinearLogprobsOps: Backend {
     /// `[tokens, 4]`.
+    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([hidden[0], 4]))]
     fn linear_logprobs(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
@@ -115,6 +116,9 @@ pub(crate) trait LinearLogprobsOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradients of the hidden states and of the head.
+    #[fusion(meta = |hidden, head, _columns, _grad, _targets, _options| {
+        (hidden.clone(), head.clone())
+    })]
     fn linear_logprobs_backward(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,

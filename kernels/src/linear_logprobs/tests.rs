@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
-use crate::parity::check;
+use crate::device;
+use crate::parity::{check, host};
 
 #[test]
 fn linear_logprobs_is_its_reference_in_every_column() {
@@ -43,5 +44,40 @@ fn linear_logprobs_is_its_reference_in_every_column() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn a_logit_of_minus_infinity_has_no_probability_and_a_nan_stays_in_its_row() {
+    for (device_name, device) in device::for_tests() {
+        let tensor = |values: &[f32], shape: [usize; 2]| {
+            let data = TensorData::new(values.to_vec(), shape);
+            Tensor::<2>::from_data(data, (&device, DType::F32))
+        };
+        let hidden = tensor(&[1.0, f32::NAN, 1.0], [3, 1]);
+        let head = tensor(&[1.0, f32::NEG_INFINITY, 2.0], [3, 1]);
+        let options = LogprobsOptions {
+            temperature: 1.0,
+            softcap: None,
+        };
+        let got = linear_logprobs(hidden, head, &[0, 0, 1].into(), options);
+        let logprobs = host(got.logprob());
+        // 1 / (e⁰ + e¹) and the entropy of that pair, by hand.
+        assert!(
+            (logprobs[0] + 1.313_261_7).abs() < 1e-6,
+            "{device_name}: {logprobs:?}"
+        );
+        assert!(logprobs[1].is_nan(), "{device_name}: {logprobs:?}");
+        assert_eq!(logprobs[2], f64::NEG_INFINITY, "{device_name}");
+        let entropy = host(got.entropy());
+        assert!(
+            (entropy[0] - 0.582_203_1).abs() < 1e-6,
+            "{device_name}: {entropy:?}"
+        );
+        assert_eq!(
+            host(got.mean_logit())[0],
+            f64::NEG_INFINITY,
+            "{device_name}"
+        );
     }
 }

@@ -43,8 +43,9 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> 
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait RmsNormOps: Backend {
+    #[fusion(dtype = x, shape = x)]
     fn rms_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -53,6 +54,7 @@ pub(crate) trait RmsNormOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradients of x and of the weight.
+    #[fusion(meta = |x, weight, _grad, _eps, _kind| (x.clone(), weight.clone()))]
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

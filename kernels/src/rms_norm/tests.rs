@@ -1,7 +1,8 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
-use crate::parity::check;
+use crate::device;
+use crate::parity::{check, host};
 
 #[test]
 fn rms_norm_is_its_reference() {
@@ -24,5 +25,25 @@ fn rms_norm_is_its_reference() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn a_nan_or_an_infinity_stays_in_its_row() {
+    for (device_name, device) in device::for_tests() {
+        let mut values: Vec<f32> = vec![0.5; 3 * 40];
+        values[3] = f32::NAN;
+        values[45] = f32::INFINITY;
+        let data = TensorData::new(values, [3, 40]);
+        let x = Tensor::<2>::from_data(data, (&device, DType::F32));
+        let weight = Tensor::<1>::ones([40], (&device, DType::F32));
+        let y = host(rms_norm(x, weight, 1e-6, NormWeight::Plain).flatten(0, 1));
+        assert!(y[..40].iter().all(|y| y.is_nan()), "{device_name}: {y:?}");
+        // ∞ / ∞, and every other value over ∞.
+        assert!(y[45].is_nan() && y[44] == 0.0, "{device_name}: {y:?}");
+        assert!(
+            y[80..].iter().all(|y| (y - 1.0).abs() < 1e-5),
+            "{device_name}"
+        );
     }
 }

@@ -76,9 +76,10 @@ pub fn sample(logits: Tensor<2>, uniforms: &Arc<[f64]>, options: SamplingOptions
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait SamplingOps: Backend {
     /// `[rows, 3]`, float32: the bits of the token's id, and both log-probabilities.
+    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([logits[0], 3]))]
     fn sample(
         logits: FloatTensor<Self>,
         uniforms: Arc<[f64]>,

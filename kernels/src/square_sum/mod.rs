@@ -20,8 +20,9 @@ pub fn square_sum(x: Tensor<1>) -> Tensor<1> {
 }
 
 /// The operation on a backend's own tensors.
-#[backend_extension(Cube: cfg(feature = "cube"), Flex)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait SquareSumOps: Backend {
+    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([1]))]
     fn square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
