@@ -6,6 +6,7 @@ mod devices;
 mod generation;
 mod golden;
 mod grpo;
+mod kernels;
 mod parity;
 mod program;
 mod tidy;
