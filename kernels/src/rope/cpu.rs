@@ -40,9 +40,12 @@ impl RopeOps for Flex {
 
 #[inline(always)]
 fn turn_head(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
-    let half = x.len() / 2;
-    let (y1, y2) = y.split_at_mut(half);
-    let (x1, x2) = x.split_at(half);
+    let half = cos.len();
+    let (y1, y) = y.split_at_mut(half);
+    let (y2, y_rest) = y.split_at_mut(half);
+    let (x1, x) = x.split_at(half);
+    let (x2, x_rest) = x.split_at(half);
+    y_rest.copy_from_slice(x_rest);
     let halves = y1.iter_mut().zip(y2).zip(x1.iter().zip(x2));
     for (((y1, y2), (x1, x2)), (cos, sin)) in halves.zip(cos.iter().zip(sin)) {
         let sin = sign * sin;

@@ -19,13 +19,18 @@ pub use table::{Rotary, RotaryTable};
 /// Turns every head of every token by its position.
 ///
 /// # Shapes
-/// - x: `[tokens, heads, head_dim]`, head_dim even
-/// - table: of as many positions as x has tokens
+/// - x: `[tokens, heads, head_dim]`
+/// - table: of as many positions as x has tokens, for the first values of a head, an even number;
+///   the others stay as they are (partial rotation)
 /// - output: as x
 pub fn rope(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
     let [tokens, _, head_dim] = x.dims();
     assert_eq!(tokens, table.positions().len(), "positions for the tokens");
-    assert_eq!(head_dim, table.head_dim(), "the table's head_dim");
+    let turned = table.rotary_dim();
+    assert!(
+        turned <= head_dim,
+        "{turned} values to turn in a head of {head_dim}"
+    );
     if !crate::choice::fused(&x) {
         return reference::rope(x, table);
     }

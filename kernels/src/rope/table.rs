@@ -13,19 +13,22 @@ pub struct Rotary {
 
 #[derive(Debug, Default)]
 struct Angles {
-    /// `[position][head_dim / 2]`.
+    /// `[position][rotary_dim / 2]`.
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
 
 impl Rotary {
-    /// `factor` divides every frequency (Hugging Face's `linear` scaling); 1 for none. Frequencies
+    /// For the first `rotary_dim` values of a head. `factor` divides every frequency (Hugging Face's `linear` scaling); 1 for none. Frequencies
     /// and angles are float32, as in transformers.
-    pub fn new(head_dim: usize, theta: f64, factor: f64) -> Self {
-        assert!(head_dim.is_multiple_of(2), "head_dim {head_dim} is odd");
-        let inverse_frequencies = (0..head_dim / 2)
+    pub fn new(rotary_dim: usize, theta: f64, factor: f64) -> Self {
+        assert!(
+            rotary_dim.is_multiple_of(2),
+            "{rotary_dim} values make no pairs"
+        );
+        let inverse_frequencies = (0..rotary_dim / 2)
             .map(|i| {
-                let exponent = (2 * i) as f32 / head_dim as f32;
+                let exponent = (2 * i) as f32 / rotary_dim as f32;
                 1.0 / (theta as f32).powf(exponent) / factor as f32
             })
             .collect();
@@ -88,26 +91,26 @@ impl RotaryTable {
         &self.0.positions
     }
 
-    /// Values a head has.
-    pub fn head_dim(&self) -> usize {
+    /// Values of a head that turn.
+    pub fn rotary_dim(&self) -> usize {
         2 * self.0.half
     }
 
-    /// The cosines and sines of a position, `head_dim / 2` each.
+    /// The cosines and sines of a position, `rotary_dim / 2` each.
     pub(crate) fn at(&self, position: u32) -> (&[f32], &[f32]) {
         let start = position as usize * self.0.half;
         let range = start..start + self.0.half;
         (&self.0.angles.cos[range.clone()], &self.0.angles.sin[range])
     }
 
-    /// `[tokens, 2, head_dim / 2]`, cosines and then sines, on the device of a tensor.
+    /// `[tokens, 2, rotary_dim / 2]`, cosines and then sines, on the device of a tensor.
     #[cfg(feature = "cube")]
     pub(crate) fn interleaved(&self, like: &CubeTensor) -> CubeTensor {
         let mut tables = self.0.interleaved.lock().expect("no holder panics");
         if let Some(table) = tables.iter().find(|table| table.device == like.device) {
             return table.clone();
         }
-        let mut angles = Vec::with_capacity(self.0.positions.len() * self.head_dim());
+        let mut angles = Vec::with_capacity(self.0.positions.len() * self.rotary_dim());
         for &position in self.0.positions.iter() {
             let (cos, sin) = self.at(position);
             angles.extend_from_slice(cos);
@@ -118,7 +121,7 @@ impl RotaryTable {
         table
     }
 
-    /// `[tokens, 1, head_dim / 2]` each.
+    /// `[tokens, 1, rotary_dim / 2]` each.
     pub(crate) fn on_device(&self, device: &Device) -> [Tensor<3>; 2] {
         let mut tables = self.0.on_device.lock().expect("no holder panics");
         if let Some((_, tables)) = tables.iter().find(|(other, _)| other == device) {
