@@ -21,6 +21,16 @@ pub(crate) fn contiguous(tensor: CubeTensor) -> CubeTensor {
     kernel::into_contiguous(tensor)
 }
 
+/// The tensor, or a copy where something else holds it: it is written in place.
+pub(crate) fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = contiguous(tensor);
+    if tensor.can_mut() {
+        tensor
+    } else {
+        tensor.copy()
+    }
+}
+
 /// An uninitialised tensor on the device of another, for a kernel that writes every value.
 pub(crate) fn empty<const D: usize>(
     like: &CubeTensor,

@@ -42,6 +42,7 @@ pub mod sampling;
 mod segments;
 pub mod square_sum;
 
+pub use adamw::eight_bit::{EightBitMoments, adamw_8bit};
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{AttentionOptions, attention};
 pub use choice::KernelSet;

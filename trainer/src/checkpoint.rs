@@ -5,13 +5,12 @@
 //! checkpoint-40/
 //!   config.json model.safetensors tokenizer.json …   loads in transformers
 //!   trainer_state/state.json                         step, the stage's own state
-//!   trainer_state/moments.safetensors                AdamW's moments, float32
+//!   trainer_state/moments.safetensors                AdamW's moments
 //!   trainer_state/master.safetensors                 the float32 weights, where the model's are not
 //! ```
 //!
 //! It is written aside, flushed to the disk and renamed, so it is there whole or not at all.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,9 +63,10 @@ pub fn save(
     fs::write(&state_file, json).map_err(TrainError::io(&state_file))?;
 
     let mut moments = Vec::new();
-    for (name, [first, second]) in optimizer.moments() {
-        moments.push((format!("first.{name}"), host_values(first.clone())));
-        moments.push((format!("second.{name}"), host_values(second.clone())));
+    for (name, of_parameter) in optimizer.moments() {
+        for (part, values) in of_parameter.parts() {
+            moments.push((format!("{part}.{name}"), values));
+        }
     }
     write_flat(&state_dir.join("moments.safetensors"), &moments)?;
     if dtype != Dtype::Float32 {
@@ -119,26 +119,11 @@ pub fn restore(
         model = model.with_parameters(|name| Ok::<_, TrainError>(file.tensor(name)?.to_f32()))?;
     }
     let path = dir.join(STATE).join("moments.safetensors");
-    let mut firsts = BTreeMap::new();
-    let mut seconds = BTreeMap::new();
-    for tensor in read_tensors(&path)? {
-        match tensor.name.split_once('.') {
-            Some(("first", name)) => firsts.insert(name.to_owned(), tensor.values),
-            Some(("second", name)) => seconds.insert(name.to_owned(), tensor.values),
-            _ => None,
-        };
-    }
-    let moments = firsts
-        .into_iter()
-        .map(|(name, first)| match seconds.remove(&name) {
-            Some(second) => Ok((name, [first, second])),
-            None => Err(TrainError::Checkpoint(format!(
-                "{}: no second moment of {name}",
-                path.display()
-            ))),
-        })
-        .collect::<Result<_, _>>()?;
-    optimizer.restore(moments, &device.clone().inner());
+    let moments = read_tensors(&path)?.into_iter();
+    let moments = moments.map(|tensor| (tensor.name, tensor.values)).collect();
+    optimizer
+        .restore(moments, &device.clone().inner())
+        .map_err(|why| TrainError::Checkpoint(format!("{}: {why}", path.display())))?;
     Ok(model)
 }
 

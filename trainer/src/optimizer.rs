@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor};
-use kernels::AdamWStep;
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use kernels::{AdamWStep, EightBitMoments};
 use model::{CausalLm, parameter_name};
 
-use crate::recipe::OptimizerSettings;
+use crate::recipe::{Optim, OptimizerSettings};
 
 /// Gradients by parameter name, flattened, summed over micro-batches.
 #[derive(Default)]
@@ -75,8 +75,21 @@ impl ModuleVisitor for Collector<'_> {
 #[derive(Clone)]
 pub struct AdamW {
     settings: OptimizerSettings,
-    moments: BTreeMap<String, [Tensor<1>; 2]>,
+    moments: BTreeMap<String, Moments>,
 }
+
+/// The moments of one parameter.
+#[derive(Clone, Debug)]
+pub enum Moments {
+    /// First and second, as they are.
+    Float32([Tensor<1>; 2]),
+    /// Both by blocks.
+    EightBit(EightBitMoments),
+}
+
+/// Parameters with fewer values keep float32 moments, as in bitsandbytes: norms and biases weigh
+/// nothing, and their moments vary most.
+const MIN_8BIT_SIZE: usize = 4096;
 
 impl AdamW {
     /// Moments of zero.
@@ -100,6 +113,7 @@ impl AdamW {
             path: Vec::new(),
             gradients,
             moments: &mut self.moments,
+            optim: self.settings.optim,
             step: AdamWStep {
                 learning_rate,
                 beta1: self.settings.adam_beta1,
@@ -113,24 +127,121 @@ impl AdamW {
     }
 
     /// The moments by parameter name.
-    pub fn moments(&self) -> &BTreeMap<String, [Tensor<1>; 2]> {
+    pub fn moments(&self) -> &BTreeMap<String, Moments> {
         &self.moments
     }
 
     /// Puts saved moments back.
-    pub fn restore(&mut self, moments: BTreeMap<String, [Vec<f32>; 2]>, device: &Device) {
-        let tensor = |values: Vec<f32>| Tensor::from_floats(values.as_slice(), device);
-        self.moments = moments
-            .into_iter()
-            .map(|(name, moments)| (name, moments.map(tensor)))
-            .collect();
+    ///
+    /// # Errors
+    /// A sentence, where they are not what the recipe's `optim` makes.
+    pub fn restore(
+        &mut self,
+        saved: Vec<(String, Vec<f32>)>,
+        device: &Device,
+    ) -> Result<(), String> {
+        let mut parts: BTreeMap<String, BTreeMap<String, Vec<f32>>> = BTreeMap::new();
+        for (name, values) in saved {
+            if let Some((part, name)) = name.split_once('.') {
+                let of_name = parts.entry(name.to_owned()).or_default();
+                of_name.insert(part.to_owned(), values);
+            }
+        }
+        for (name, mut parts) in parts {
+            let mut take = |part: &str| parts.remove(part);
+            let moments = match (take("first"), take("second"), take("codes"), take("scales")) {
+                (Some(first), Some(second), None, None) => {
+                    Moments::float32([first, second], device)
+                }
+                (None, None, Some(codes), Some(scales)) => {
+                    Moments::eight_bit(codes, scales, device)
+                }
+                _ => return Err(format!("the moments of {name} are not complete")),
+            };
+            let saved_as = match moments {
+                Moments::EightBit(_) => Optim::Adamw8bit,
+                Moments::Float32(_) => Optim::AdamwTorch,
+            };
+            let wanted = Optim::of(self.settings.optim, moments.count());
+            if saved_as != wanted {
+                return Err(format!(
+                    "the moments of {name} were saved by optim = {saved_as}, and this run has optim \
+                     = {}\nhint: set optim as it was, or start afresh with `--resume never`",
+                    self.settings.optim
+                ));
+            }
+            self.moments.insert(name, moments);
+        }
+        Ok(())
+    }
+}
+
+impl Optim {
+    /// What a parameter of this size gets.
+    fn of(self, count: usize) -> Self {
+        match self {
+            Optim::Adamw8bit if count >= MIN_8BIT_SIZE => Optim::Adamw8bit,
+            _ => Optim::AdamwTorch,
+        }
+    }
+}
+
+impl Moments {
+    fn zeros(optim: Optim, count: usize, device: &Device) -> Self {
+        match optim.of(count) {
+            Optim::Adamw8bit => Moments::EightBit(EightBitMoments::zeros(count, device)),
+            Optim::AdamwTorch => Moments::Float32([0, 1].map(|_| Tensor::zeros([count], device))),
+        }
+    }
+
+    fn float32(moments: [Vec<f32>; 2], device: &Device) -> Self {
+        Moments::Float32(moments.map(|values| Tensor::from_floats(values.as_slice(), device)))
+    }
+
+    fn eight_bit(codes: Vec<f32>, scales: Vec<f32>, device: &Device) -> Self {
+        let (words, blocks) = (codes.len() / 2, scales.len() / 2);
+        let codes: Vec<i32> = codes.into_iter().map(|c| c.to_bits() as i32).collect();
+        Moments::EightBit(EightBitMoments {
+            codes: Tensor::from_data(TensorData::new(codes, [2, words]), (device, DType::I32)),
+            scales: Tensor::from_data(TensorData::new(scales, [2, blocks]), device),
+        })
+    }
+
+    /// What a checkpoint stores: a prefix for each part, and its values. Codes are four to a float's
+    /// bits, because that is what the file's other tensors are made of.
+    pub fn parts(&self) -> [(&'static str, Vec<f32>); 2] {
+        match self {
+            Moments::Float32([first, second]) => [
+                ("first", model::host_values(first.clone())),
+                ("second", model::host_values(second.clone())),
+            ],
+            Moments::EightBit(EightBitMoments { codes, scales }) => {
+                let codes = codes.clone().into_data().try_to_vec::<i32>();
+                let codes = codes.expect("codes are i32").into_iter();
+                [
+                    ("codes", codes.map(|c| f32::from_bits(c as u32)).collect()),
+                    ("scales", model::host_values(scales.clone())),
+                ]
+            }
+        }
+    }
+
+    /// Values that they are of, up to the end of the last block.
+    fn count(&self) -> usize {
+        match self {
+            Moments::Float32([first, _]) => first.dims()[0],
+            Moments::EightBit(moments) => {
+                moments.scales.dims()[1] * kernels::adamw::eight_bit::BLOCK
+            }
+        }
     }
 }
 
 struct Stepper<'a> {
     path: Vec<String>,
     gradients: GradientBuffer,
-    moments: &'a mut BTreeMap<String, [Tensor<1>; 2]>,
+    moments: &'a mut BTreeMap<String, Moments>,
+    optim: Optim,
     step: AdamWStep,
 }
 
@@ -148,14 +259,23 @@ impl ModuleMapper for Stepper<'_> {
         let Some(gradient) = self.gradients.by_name.remove(&name) else {
             return param;
         };
-        let moments = self.moments.remove(&name).unwrap_or_else(|| {
-            let zeros = || Tensor::zeros(gradient.shape(), &gradient.device());
-            [zeros(), zeros()]
-        });
+        let [count] = gradient.dims();
+        let moments = self.moments.remove(&name);
+        let moments =
+            moments.unwrap_or_else(|| Moments::zeros(self.optim, count, &gradient.device()));
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.shape();
         let flat = tensor.inner().flatten::<1>(0, D - 1);
-        let (flat, moments) = kernels::adamw(flat, gradient, moments, self.step);
+        let (flat, moments) = match moments {
+            Moments::Float32(moments) => {
+                let (flat, moments) = kernels::adamw(flat, gradient, moments, self.step);
+                (flat, Moments::Float32(moments))
+            }
+            Moments::EightBit(moments) => {
+                let (flat, moments) = kernels::adamw_8bit(flat, gradient, moments, self.step);
+                (flat, Moments::EightBit(moments))
+            }
+        };
         self.moments.insert(name, moments);
         let tensor = Tensor::from_inner(flat.reshape(shape)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)

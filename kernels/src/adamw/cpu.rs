@@ -18,17 +18,7 @@ impl AdamWOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let grad = contiguous(grad);
         let [mut parameter, mut first, mut second] = [parameter, first, second].map(whole);
-        let Factors {
-            decay,
-            step_size,
-            root_correction,
-            beta1,
-            beta2,
-            rest1,
-            rest2,
-            epsilon,
-            grad_scale,
-        } = Factors::of(step);
+        let factors = Factors::of(step);
         parameter
             .storage_mut::<f32>()
             .par_chunks_mut(CHUNK)
@@ -39,11 +29,7 @@ impl AdamWOps for Flex {
                 vectorized(|| {
                     let moments = first.iter_mut().zip(second);
                     for ((p, (m, v)), g) in parameter.iter_mut().zip(moments).zip(grad) {
-                        let g = g * grad_scale;
-                        *m = beta1 * *m + rest1 * g;
-                        *v = beta2 * *v + rest2 * (g * g);
-                        let denominator = v.sqrt() / root_correction + epsilon;
-                        *p = decay * *p - step_size * (*m / denominator);
+                        [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
                     }
                 });
             });
@@ -52,7 +38,7 @@ impl AdamWOps for Flex {
 }
 
 /// The tensor with a storage of its own values and nothing else, so that it can change in place.
-fn whole(tensor: FlexTensor) -> FlexTensor {
+pub(super) fn whole(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() && tensor.storage::<f32>().len() == tensor.layout().num_elements() {
         tensor
     } else {

@@ -1,12 +1,11 @@
 use burn::backend::tensor::FloatTensor;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors};
-use crate::cube::{contiguous, element, elementwise};
+use crate::cube::{contiguous, element, elementwise, owned};
 
 impl AdamWOps for CubeBackend {
     fn adamw(
@@ -43,16 +42,6 @@ impl AdamWOps for CubeBackend {
             element(&grad),
         );
         (parameter, first, second)
-    }
-}
-
-/// The tensor, or a copy where something else holds it: it is written in place.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    let tensor = contiguous(tensor);
-    if tensor.can_mut() {
-        tensor
-    } else {
-        tensor.copy()
     }
 }
 

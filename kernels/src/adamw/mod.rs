@@ -4,6 +4,7 @@
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+pub mod eight_bit;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -90,6 +91,17 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
+    /// A parameter and its moments, from itself, its gradient and the moments before.
+    #[inline(always)]
+    pub(crate) fn update(self, parameter: f32, grad: f32, [first, second]: [f32; 2]) -> [f32; 3] {
+        let grad = grad * self.grad_scale;
+        let first = self.beta1 * first + self.rest1 * grad;
+        let second = self.beta2 * second + self.rest2 * (grad * grad);
+        let denominator = second.sqrt() / self.root_correction + self.epsilon;
+        let parameter = self.decay * parameter - self.step_size * (first / denominator);
+        [parameter, first, second]
+    }
+
     pub(crate) fn of(step: AdamWStep) -> Self {
         let correction1 = 1.0 - step.beta1.powf(step.step as f64);
         let correction2 = 1.0 - step.beta2.powf(step.step as f64);

@@ -14,7 +14,7 @@ use cubecl::prelude::*;
 use super::{CacheRows, KvCacheOps};
 use crate::AttentionOptions;
 use crate::cube::{
-    contiguous, cube_max, cube_sum, element, elementwise, empty, saturating_tanh, upload,
+    contiguous, cube_max, cube_sum, element, elementwise, empty, owned, saturating_tanh, upload,
 };
 use crate::segments::first_visible;
 
@@ -35,8 +35,7 @@ impl KvCacheOps for CubeBackend {
     ) -> FloatTensor<Self> {
         let [count, kv_heads, head_dim] = new.shape().dims();
         let width = kv_heads * head_dim;
-        let cache = contiguous(cache);
-        let cache = if cache.can_mut() { cache } else { cache.copy() };
+        let cache = owned(cache);
         let new = contiguous(new);
         let (cubes, units) = elementwise(count * width);
         let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();

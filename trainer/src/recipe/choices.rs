@@ -96,6 +96,15 @@ choices! {
         Skip = "skip",
     }
 
+    /// The optimizer.
+    pub enum Optim {
+        /// AdamW with float32 moments: eight bytes a parameter.
+        AdamwTorch = "adamw_torch",
+        /// AdamW with block-wise moments of eight bits for every parameter of 4,096 values or more:
+        /// two bytes a parameter.
+        Adamw8bit = "adamw_8bit",
+    }
+
     /// What to do when a loss or a gradient norm is not finite.
     pub enum OnNonfinite {
         /// Stop the run.

@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 pub use choices::{
-    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite, PolicyLossType, PreferenceLossType,
+    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite, Optim, PolicyLossType, PreferenceLossType,
     ScaleRewards, StageName, TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};

@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 
 use super::choices::{
-    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite,
+    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
@@ -81,6 +81,8 @@ settings! {
 settings! {
     /// AdamW.
     pub struct OptimizerSettings in "Optimizer (AdamW)" of EVERY_STAGE => {
+        /// Float32 moments, or moments of eight bits.
+        optim: Optim = choice(Optim::NAMES).default("'adamw_torch'");
         /// Decoupled weight decay, of every trained parameter.
         weight_decay: f64 =
             float(Included(0.0), Unbounded).default("0.01").except(Po, "0.0").except(Rl, "0.0");

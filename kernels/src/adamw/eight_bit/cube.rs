@@ -1,0 +1,153 @@
+//! A cube a block; a unit has four values, whose codes are one word.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn_backend::TensorMetadata;
+use burn_cubecl::CubeBackend;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::codes::tables;
+use super::{BLOCK, EightBitOps};
+use crate::AdamWStep;
+use crate::adamw::Factors;
+use crate::cube::{contiguous, cube_max, cubes, element, owned, tensor};
+
+/// Units of a cube.
+const UNITS: u32 = 64;
+const WORDS: usize = BLOCK / 4;
+
+impl EightBitOps for CubeBackend {
+    fn adamw_8bit(
+        parameter: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>) {
+        let [count] = parameter.shape().dims();
+        let [_, blocks] = scales.shape().dims();
+        let grad = contiguous(grad);
+        let [parameter, codes, scales] = [parameter, codes, scales].map(owned);
+        let factors = Factors::of(step);
+        update::launch(
+            &parameter.client.clone(),
+            cubes(blocks),
+            CubeDim::new_1d(UNITS),
+            parameter.clone().into_buffer_arg(),
+            grad.clone().into_buffer_arg(),
+            codes.clone().into_buffer_arg(),
+            scales.clone().into_buffer_arg(),
+            tensor(&parameter, tables().as_flattened(), [2, 256]).into_buffer_arg(),
+            count,
+            blocks,
+            factors.decay,
+            factors.step_size,
+            factors.root_correction,
+            factors.beta1,
+            factors.beta2,
+            factors.rest1,
+            factors.rest2,
+            factors.epsilon,
+            factors.grad_scale,
+            element(&grad),
+        );
+        (parameter, codes, scales)
+    }
+}
+
+#[cube(launch)]
+fn update<G: Float>(
+    parameter: &mut [f32],
+    grad: &[G],
+    codes: &mut [u32],
+    scales: &mut [f32],
+    tables: &[f32],
+    count: usize,
+    blocks: usize,
+    decay: f32,
+    step_size: f32,
+    root_correction: f32,
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+    grad_scale: f32,
+    #[define(G)] _grad: ElemType,
+) {
+    let block = CUBE_POS;
+    if block >= blocks {
+        terminate!();
+    }
+    let mut scratch = Shared::<[f32]>::new_slice(WORDS);
+    let word = block * WORDS + UNIT_POS as usize;
+    let first_word = codes[word];
+    let second_word = codes[blocks * WORDS + word];
+    let first_scale = scales[block];
+    let second_scale = scales[blocks + block];
+    let mut first = Array::<f32>::new(4usize);
+    let mut second = Array::<f32>::new(4usize);
+    let mut largest_first = 0.0f32;
+    let mut largest_second = 0.0f32;
+    #[unroll]
+    for i in 0..4usize {
+        let shift = comptime!(8 * i as u32);
+        let at = word * 4 + i;
+        first[i] = 0.0;
+        second[i] = 0.0;
+        if at < count {
+            let code = (first_word >> shift) & 255u32;
+            let before = tables[code as usize] * first_scale;
+            let code = (second_word >> shift) & 255u32;
+            let before_second = tables[256 + code as usize] * second_scale;
+            let g = f32::cast_from(grad[at]) * grad_scale;
+            let m = beta1 * before + rest1 * g;
+            let v = beta2 * before_second + rest2 * (g * g);
+            let denominator = v.sqrt() / root_correction + epsilon;
+            parameter[at] = decay * parameter[at] - step_size * (m / denominator);
+            first[i] = m;
+            second[i] = v;
+            largest_first = max(largest_first, m.abs());
+            largest_second = max(largest_second, v);
+        }
+    }
+    let largest_first = cube_max(largest_first, &mut scratch, UNITS);
+    let largest_second = cube_max(largest_second, &mut scratch, UNITS);
+    let mut inverse_first = 0.0f32;
+    let mut inverse_second = 0.0f32;
+    if largest_first > 0.0f32 {
+        inverse_first = 1.0 / largest_first;
+    }
+    if largest_second > 0.0f32 {
+        inverse_second = 1.0 / largest_second;
+    }
+    let mut first_codes = 0u32;
+    let mut second_codes = 0u32;
+    #[unroll]
+    for i in 0..4usize {
+        let shift = comptime!(8 * i as u32);
+        first_codes |= nearest(tables, 0, first[i] * inverse_first) << shift;
+        second_codes |= nearest(tables, 256, second[i] * inverse_second) << shift;
+    }
+    codes[word] = first_codes;
+    codes[blocks * WORDS + word] = second_codes;
+    if UNIT_POS == 0 {
+        scales[block] = largest_first;
+        scales[blocks + block] = largest_second;
+    }
+}
+
+/// As on the host.
+#[cube]
+fn nearest(tables: &[f32], table: usize, value: f32) -> u32 {
+    let mut low = 0usize;
+    #[unroll]
+    for step in 0..8usize {
+        let candidate = low + comptime!(128usize >> step);
+        let midpoint = 0.5 * (tables[table + candidate - 1] + tables[table + candidate]);
+        if !(value <= midpoint) {
+            low = candidate;
+        }
+    }
+    low as u32
+}
