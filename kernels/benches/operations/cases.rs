@@ -1,0 +1,387 @@
+//! The operations at the sizes of a small Gemma 2: 12 layers, 512 wide, 1,024 tokens.
+
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device, Tensor};
+use kernels::*;
+
+use crate::measure::{Operation, first};
+
+const TOKENS: usize = 1024;
+const WIDTH: usize = 512;
+const INNER: usize = 2048;
+const HEADS: usize = 8;
+const KV_HEADS: usize = 4;
+const HEAD_DIM: usize = 64;
+
+pub struct Case {
+    pub name: String,
+    pub flop: f64,
+    pub bytes: f64,
+    pub fused: Box<Operation>,
+    pub reference: Option<Box<Operation>>,
+}
+
+type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2>;
+
+/// Where the inputs of an operation live.
+struct Inputs<'a> {
+    device: &'a Device,
+    shapes: &'a [[usize; 2]],
+}
+
+pub fn all(device: &Device, quick: bool) -> Vec<Case> {
+    let scale = if quick { 4 } else { 1 };
+    let tokens = TOKENS / scale;
+    let mut cases = Vec::new();
+    attention_cases(device, tokens, &mut cases);
+    logprobs_cases(device, 2 * tokens, 32_768 / scale, &mut cases);
+    small_cases(device, tokens, &mut cases);
+    decoding_cases(device, &mut cases);
+    cases
+}
+
+/// Forward alone, and forward with backward, of an operation and its reference.
+fn pair(
+    cases: &mut Vec<Case>,
+    name: &str,
+    inputs: &Inputs,
+    [flop, flop_both]: [f64; 2],
+    [bytes, bytes_both]: [f64; 2],
+    [fused, reference]: [Arc<Forward>; 2],
+) {
+    let forward = |operation: &Arc<Forward>| -> Box<Operation> {
+        let (operation, tensors) = (operation.clone(), inputs.tensors(inputs.device));
+        Box::new(move || vec![first(operation(&tensors))])
+    };
+    let both = |operation: &Arc<Forward>| -> Box<Operation> {
+        let operation = operation.clone();
+        let tensors = inputs.tensors(&inputs.device.clone().autodiff());
+        let leaves: Vec<Tensor<2>> = tensors.into_iter().map(Tensor::require_grad).collect();
+        Box::new(move || {
+            let mut gradients = operation(&leaves).backward();
+            let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients));
+            gradients.map(|g| first(g.expect("a gradient"))).collect()
+        })
+    };
+    cases.push(Case {
+        name: format!("{name} forward"),
+        flop,
+        bytes,
+        fused: forward(&fused),
+        reference: Some(forward(&reference)),
+    });
+    cases.push(Case {
+        name: format!("{name} forward+backward"),
+        flop: flop_both,
+        bytes: bytes_both,
+        fused: both(&fused),
+        reference: Some(both(&reference)),
+    });
+}
+
+impl Inputs<'_> {
+    fn tensors(&self, device: &Device) -> Vec<Tensor<2>> {
+        let tensors = self
+            .shapes
+            .iter()
+            .zip(1..)
+            .map(|(&shape, seed)| values(shape, seed, device));
+        tensors.collect()
+    }
+}
+
+/// Reproducible values between −1 and 1.
+fn values(shape: [usize; 2], seed: u64, device: &Device) -> Tensor<2> {
+    let mut state = seed;
+    let values: Vec<f32> = (0..shape[0] * shape[1])
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::<1>::from_floats(values.as_slice(), device).reshape(shape)
+}
+
+fn attention_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
+    let window = 256;
+    let segments = Segments::from_lengths(&[tokens / 4; 4]);
+    let options = AttentionOptions {
+        scale: 0.125,
+        softcap: Some(50.0),
+        window: Some(window),
+    };
+    let shaped = move |leaves: &[Tensor<2>]| {
+        [(0, HEADS), (1, KV_HEADS), (2, KV_HEADS)]
+            .map(|(i, heads)| leaves[i].clone().reshape([tokens, heads, HEAD_DIM]))
+    };
+    let operation = |run: fn(
+        Tensor<3>,
+        Tensor<3>,
+        Tensor<3>,
+        &Segments,
+        AttentionOptions,
+    ) -> Tensor<3>|
+     -> Arc<Forward> {
+        let segments = segments.clone();
+        Arc::new(move |leaves| {
+            let [q, k, v] = shaped(leaves);
+            run(q, k, v, &segments, options).reshape([tokens, HEADS * HEAD_DIM])
+        })
+    };
+    // Pairs of a query and a key it sees, times two products of head_dim terms.
+    let seen = |position: usize| (position + 1).min(window);
+    let pairs: usize = 4 * (0..tokens / 4).map(seen).sum::<usize>();
+    let flop = 4.0 * (pairs * HEADS * HEAD_DIM) as f64;
+    let bytes = 4.0 * (tokens * HEAD_DIM * (2 * HEADS + 2 * KV_HEADS)) as f64;
+    pair(
+        cases,
+        &format!("attention {tokens}×{HEADS}/{KV_HEADS}×{HEAD_DIM}"),
+        &Inputs {
+            device,
+            shapes: &[
+                [tokens, HEADS * HEAD_DIM],
+                [tokens, KV_HEADS * HEAD_DIM],
+                [tokens, KV_HEADS * HEAD_DIM],
+            ],
+        },
+        // Two products forward, five backward.
+        [flop, 3.5 * flop],
+        [bytes, 3.0 * bytes],
+        [
+            operation(attention),
+            operation(attention::attention_reference),
+        ],
+    );
+}
+
+fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<Case>) {
+    let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7919 % vocab) as u32).collect();
+    let options = LogprobsOptions {
+        temperature: 1.0,
+        softcap: None,
+    };
+    let both = [targets.clone(), targets];
+    let [for_fused, for_reference] = both;
+    let fused: Arc<Forward> = Arc::new(move |leaves| {
+        let logprobs = linear_logprobs(leaves[0].clone(), leaves[1].clone(), &for_fused, options);
+        logprobs.logprob().unsqueeze()
+    });
+    let reference: Arc<Forward> = Arc::new(move |leaves| {
+        let (hidden, head) = (leaves[0].clone(), leaves[1].clone());
+        linear_logprobs::linear_logprobs_reference(hidden, head, &for_reference, options)
+            .narrow(1, 0, 1)
+    });
+    let flop = 2.0 * (tokens * WIDTH * vocab) as f64;
+    let bytes = 4.0 * (tokens * WIDTH + vocab * WIDTH) as f64;
+    pair(
+        cases,
+        &format!("linear_logprobs {tokens}×{WIDTH}×{vocab}"),
+        &Inputs {
+            device,
+            shapes: &[[tokens, WIDTH], [vocab, WIDTH]],
+        },
+        // One product forward; backward needs two, whatever is recomputed.
+        [flop, 3.0 * flop],
+        [bytes, 3.0 * bytes],
+        [fused, reference],
+    );
+}
+
+fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
+    let mut add =
+        |name: &str, shapes: &[[usize; 2]], passes: [f64; 2], operations: [Arc<Forward>; 2]| {
+            let bytes = 4.0 * (shapes[0][0] * shapes[0][1]) as f64;
+            let inputs = Inputs { device, shapes };
+            pair(
+                cases,
+                name,
+                &inputs,
+                [0.0; 2],
+                passes.map(|p| p * bytes),
+                operations,
+            );
+        };
+    let norm = |run: fn(Tensor<2>, Tensor<1>, f64, NormWeight) -> Tensor<2>| -> Arc<Forward> {
+        Arc::new(move |leaves| {
+            run(
+                leaves[0].clone(),
+                leaves[1].clone().flatten(0, 1),
+                1e-6,
+                NormWeight::OnePlus,
+            )
+        })
+    };
+    add(
+        &format!("rms_norm {tokens}×{WIDTH}"),
+        &[[tokens, WIDTH], [1, WIDTH]],
+        [2.0, 5.0],
+        [norm(rms_norm), norm(rms_norm::rms_norm_reference)],
+    );
+    let table = Rotary::new(HEAD_DIM, 10_000.0, 1.0).table((0..tokens as u32).collect());
+    let turn = |run: fn(Tensor<3>, &RotaryTable) -> Tensor<3>| -> Arc<Forward> {
+        let table = table.clone();
+        Arc::new(move |leaves| {
+            let x = leaves[0].clone().reshape([tokens, HEADS, HEAD_DIM]);
+            run(x, &table).reshape([tokens, HEADS * HEAD_DIM])
+        })
+    };
+    add(
+        &format!("rope {tokens}×{HEADS}×{HEAD_DIM}"),
+        &[[tokens, HEADS * HEAD_DIM]],
+        [2.0, 4.0],
+        [turn(rope), turn(rope::rope_reference)],
+    );
+    let gate = |run: fn(Tensor<2>, Tensor<2>, Activation) -> Tensor<2>| -> Arc<Forward> {
+        Arc::new(move |leaves| run(leaves[0].clone(), leaves[1].clone(), Activation::GeluTanh))
+    };
+    add(
+        &format!("gated_mlp {tokens}×{INNER}"),
+        &[[tokens, INNER], [tokens, INNER]],
+        [3.0, 8.0],
+        [gate(gated_mlp), gate(gated_mlp::gated_mlp_reference)],
+    );
+    let vocab = 32_768;
+    let ids: Arc<[u32]> = (0..tokens).map(|t| (t * t * 31 % vocab) as u32).collect();
+    let for_reference = ids.clone();
+    let fused: Arc<Forward> = Arc::new(move |leaves| embedding(leaves[0].clone(), &ids, 22.6));
+    let reference: Arc<Forward> = Arc::new(move |leaves| {
+        embedding::embedding_reference(leaves[0].clone(), &for_reference, 22.6)
+    });
+    let rows = tokens as f64 / vocab as f64;
+    add(
+        &format!("embedding {tokens} of {vocab}×{WIDTH}"),
+        &[[vocab, WIDTH]],
+        // The gradient is a table of its own.
+        [2.0 * rows, 1.0 + 3.0 * rows],
+        [fused, reference],
+    );
+
+    let count = INNER * WIDTH;
+    let step = AdamWStep {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        grad_scale: 1.0,
+        step: 1,
+    };
+    let on = (device, DType::F32);
+    let tensors = move |device: &Device| -> [Tensor<1>; 4] {
+        [1.0, 0.1, 0.0, 0.0].map(|v| Tensor::full([count], v, (device, DType::F32)))
+    };
+    let [p, g, m, v] = tensors(on.0);
+    let fused = {
+        let state = std::cell::RefCell::new(Some((p, [m, v])));
+        let g = g.clone();
+        move || {
+            let (p, moments) = state.borrow_mut().take().expect("the state is put back");
+            let (p, moments) = adamw(p, g.clone(), moments, step);
+            let result = first(p.clone());
+            *state.borrow_mut() = Some((p, moments));
+            vec![result]
+        }
+    };
+    let [p, g, m, v] = tensors(on.0);
+    let reference = move || {
+        let moments = [m.clone(), v.clone()];
+        vec![first(
+            adamw::adamw_reference(p.clone(), g.clone(), moments, step).0,
+        )]
+    };
+    cases.push(Case {
+        name: format!("adamw {count}"),
+        flop: 0.0,
+        bytes: 28.0 * count as f64,
+        fused: Box::new(fused),
+        reference: Some(Box::new(reference)),
+    });
+    let [p, g, _, _] = tensors(on.0);
+    let state = std::cell::RefCell::new(Some((p, EightBitMoments::zeros(count, on.0))));
+    let eight_bit = move || {
+        let (p, moments) = state.borrow_mut().take().expect("the state is put back");
+        let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
+        let result = first(p.clone());
+        *state.borrow_mut() = Some((p, moments));
+        vec![result]
+    };
+    cases.push(Case {
+        name: format!("adamw_8bit {count}"),
+        flop: 0.0,
+        bytes: 16.0 * count as f64,
+        fused: Box::new(eight_bit),
+        reference: None,
+    });
+}
+
+fn decoding_cases(device: &Device, cases: &mut Vec<Case>) {
+    let (sequences, length) = (32, 512);
+    let x = values([sequences, WIDTH], 1, device);
+    let weight = values([INNER, WIDTH], 2, device);
+    let (x2, weight2) = (x.clone(), weight.clone());
+    cases.push(Case {
+        name: format!("decode_linear {sequences}×{WIDTH}×{INNER}"),
+        flop: 2.0 * (sequences * WIDTH * INNER) as f64,
+        bytes: 4.0 * (WIDTH * INNER) as f64,
+        fused: Box::new(move || vec![first(decode_linear(x.clone(), weight.clone()))]),
+        reference: Some(Box::new(move || {
+            vec![first(decode_linear::decode_linear_reference(
+                x2.clone(),
+                weight2.clone(),
+            ))]
+        })),
+    });
+    let mut cache = LayerCache::new(
+        [sequences, length],
+        [KV_HEADS, HEAD_DIM],
+        DType::F32,
+        device,
+    );
+    let rows = CacheRows {
+        slots: (0..sequences).collect(),
+        lengths: vec![length; sequences].into(),
+    };
+    let new = |seed| {
+        values([sequences, KV_HEADS * HEAD_DIM], seed, device)
+            .reshape([sequences, KV_HEADS, HEAD_DIM])
+    };
+    cache.write(new(3), new(4), &rows.slots, &vec![0; sequences]);
+    let q = values([sequences, HEADS * HEAD_DIM], 5, device).reshape([sequences, HEADS, HEAD_DIM]);
+    let options = AttentionOptions {
+        scale: 0.125,
+        softcap: Some(50.0),
+        window: None,
+    };
+    let seen = sequences * length;
+    cases.push(Case {
+        name: format!("decode_attention {sequences}×{length}"),
+        flop: 4.0 * (seen * HEADS * HEAD_DIM) as f64,
+        bytes: 8.0 * (seen * KV_HEADS * HEAD_DIM) as f64,
+        fused: Box::new(move || vec![first(decode_attention(q.clone(), &cache, &rows, options))]),
+        reference: None,
+    });
+    let vocab = 32_768;
+    let logits = values([sequences, vocab], 6, device);
+    let uniforms: Arc<[f64]> = (0..sequences)
+        .map(|i| (i as f64 + 0.5) / sequences as f64)
+        .collect();
+    let options = SamplingOptions {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+        softcap: Some(30.0),
+    };
+    cases.push(Case {
+        name: format!("sample {sequences}×{vocab}"),
+        flop: 0.0,
+        bytes: 4.0 * (sequences * vocab) as f64,
+        fused: Box::new(move || {
+            sample(logits.clone(), &uniforms, options);
+            Vec::new()
+        }),
+        reference: None,
+    });
+}
