@@ -1,12 +1,12 @@
 //! A matmul for generation: a row of the result depends on its own row of input and on nothing
 //! else, bit for bit, so a sample does not depend on the batch it ran in.
 //!
-//! Rows are taken in blocks of one fixed size, the last one filled up with zeros. Every block is
-//! then the same gemm, whose order over the inner dimension is its own.
+//! Each implementation adds up a product in one order, whatever the number of rows.
 
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod dot;
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::{Activation, GatedMlpOps};
-use crate::cpu::{contiguous, exp, tanh, tensor, values, vectorized};
+use crate::cpu::{contiguous, exp, tensor, values, vectorized};
 
 /// Values a thread takes at a time.
 const CHUNK: usize = 1 << 14;
@@ -90,14 +90,14 @@ fn silu(x: f32) -> (f32, f32) {
     (value, sigmoid + value * (1.0 - sigmoid))
 }
 
-/// tanh-GELU and its derivative.
+/// tanh-GELU and its derivative. (1 + tanh u) / 2 is the logistic function of 2u.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> (f32, f32) {
-    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
     const CUBIC: f32 = 0.044_715;
     let square = x * x;
-    let t = tanh(SQRT_2_OVER_PI * x * (1.0 + CUBIC * square));
-    let half = 0.5 * (1.0 + t);
-    let inner_slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * square);
-    (x * half, half + 0.5 * x * (1.0 - t * t) * inner_slope)
+    let half = 1.0 / (1.0 + exp(-TWO_SQRT_2_OVER_PI * x * (1.0 + CUBIC * square)));
+    let value = x * half;
+    let inner_slope = TWO_SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * square);
+    (value, half + value * (1.0 - half) * inner_slope)
 }

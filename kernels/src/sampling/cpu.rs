@@ -42,7 +42,8 @@ fn choose(logits: &[f32], uniform: f64, options: SamplingOptions) -> [f32; 3] {
         });
     }
     let largest = vectorized(|| max(&x));
-    let model_normaliser = Weights::of(&x, largest, 1.0).total.ln();
+    let model_weights = Weights::of(&x, largest, 1.0);
+    let model_normaliser = model_weights.total.ln();
     let model_logprob = |token: usize| (f64::from(x[token] - largest) - model_normaliser) as f32;
     if options.temperature == 0.0 {
         // A NaN is nobody's largest; it shows in the log-probability.
@@ -51,6 +52,7 @@ fn choose(logits: &[f32], uniform: f64, options: SamplingOptions) -> [f32; 3] {
     }
     let inverse_temperature = (1.0 / options.temperature) as f32;
     let (index, logprob) = match kept_tokens(&x, options) {
+        None if inverse_temperature == 1.0 => model_weights.choose(uniform),
         None => Weights::of(&x, largest, inverse_temperature).choose(uniform),
         Some(kept) => {
             let logits: Vec<f32> = kept.iter().map(|&token| x[token as usize]).collect();
