@@ -50,7 +50,7 @@ pub use decode_linear::decode_linear;
 pub use embedding::embedding;
 pub use gated_mlp::{Activation, gated_mlp};
 pub use kv_cache::{CacheRows, LayerCache, decode_attention};
-pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs};
+pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs, weighted_logprobs};
 pub use rms_norm::{NormWeight, rms_norm};
 pub use rope::{Rotary, RotaryTable, rope};
 pub use sampling::{Sampled, SamplingOptions, sample};

@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use kernels::{
     AttentionOptions, CacheRows, Logprobs, LogprobsOptions, Rotary, Segments, decode_linear,
-    linear_logprobs,
+    linear_logprobs, weighted_logprobs,
 };
 
 use crate::checkpoint::{Checkpoint, Dtype, LoadReport};
@@ -216,11 +216,32 @@ impl CausalLm {
     /// # Shapes
     /// - hidden: `[tokens, hidden]`
     pub fn logprobs(&self, hidden: Tensor<2>, targets: &Arc<[u32]>, temperature: f64) -> Logprobs {
-        let options = LogprobsOptions {
+        let options = self.logprobs_options(temperature);
+        linear_logprobs(hidden, self.head(), targets, options)
+    }
+
+    /// Σ weight · log p(target), and the statistics without gradients: see
+    /// [`kernels::weighted_logprobs`].
+    ///
+    /// # Shapes
+    /// - hidden: `[tokens, hidden]`
+    /// - weights: `[tokens]`
+    pub fn weighted_logprobs(
+        &self,
+        hidden: Tensor<2>,
+        targets: &Arc<[u32]>,
+        weights: Tensor<1>,
+        temperature: f64,
+    ) -> (Tensor<1>, Logprobs) {
+        let options = self.logprobs_options(temperature);
+        weighted_logprobs(hidden, self.head(), targets, weights, options)
+    }
+
+    fn logprobs_options(&self, temperature: f64) -> LogprobsOptions {
+        LogprobsOptions {
             temperature: temperature as f32,
             softcap: self.config.final_logit_softcapping.map(|cap| cap as f32),
-        };
-        linear_logprobs(hidden, self.head(), targets, options)
+        }
     }
 
     /// The logits of each row, in float32; a row does not depend on the others.

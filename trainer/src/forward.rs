@@ -14,14 +14,35 @@ use model::CausalLm;
 /// # Panics
 /// If nothing is supervised.
 pub fn supervised_logprobs(model: &CausalLm, batch: &TokenBatch, temperature: f64) -> Logprobs {
+    let (hidden, targets) = predictions(model, batch);
+    model.logprobs(hidden, &targets, temperature)
+}
+
+/// Σ weight · log p over what a batch predicts, and the statistics without gradients. Cheaper than
+/// [`supervised_logprobs`], for losses whose gradient by each log-probability is known beforehand.
+///
+/// # Panics
+/// If nothing is supervised.
+pub fn weighted_logprobs(
+    model: &CausalLm,
+    batch: &TokenBatch,
+    weights: &[f32],
+    temperature: f64,
+) -> (Tensor<1>, Logprobs) {
+    let (hidden, targets) = predictions(model, batch);
+    model.weighted_logprobs(hidden, &targets, constant(weights, model), temperature)
+}
+
+/// The hidden states that predict, and the targets.
+fn predictions(model: &CausalLm, batch: &TokenBatch) -> (Tensor<2>, Arc<[u32]>) {
     let predictions = &batch.predictions;
     assert!(!predictions.is_empty(), "a batch with nothing supervised");
-    let targets: Arc<[u32]> = predictions.iter().map(|p| p.target).collect();
+    let targets = predictions.iter().map(|p| p.target).collect();
     let hidden = hidden(model, batch);
     let rows: Vec<i32> = predictions.iter().map(|p| p.position as i32).collect();
     let rows = TensorData::new(rows, [predictions.len()]);
     let rows = Tensor::<1, Int>::from_data(rows, &hidden.device());
-    model.logprobs(hidden.select(0, rows), &targets, temperature)
+    (hidden.select(0, rows), targets)
 }
 
 /// Host values as a constant beside tensors of the model.

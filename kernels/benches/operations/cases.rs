@@ -163,6 +163,7 @@ fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<
         temperature: 1.0,
         softcap: None,
     };
+    let for_one_pass = targets.clone();
     let both = [targets.clone(), targets];
     let [for_fused, for_reference] = both;
     let fused: Arc<Forward> = Arc::new(move |leaves| {
@@ -188,6 +189,23 @@ fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<
         [bytes, 3.0 * bytes],
         [fused, reference],
     );
+    let on = device.clone().autodiff();
+    let leaves =
+        [[tokens, WIDTH], [vocab, WIDTH]].map(|shape| values(shape, 1, &on).require_grad());
+    let weights = Tensor::<1>::ones([tokens], (&on, DType::F32));
+    cases.push(Case {
+        name: format!("linear_logprobs {tokens}×{WIDTH}×{vocab} one pass"),
+        flop: 3.0 * flop,
+        bytes: 3.0 * bytes,
+        fused: Box::new(move || {
+            let [hidden, head] = leaves.clone();
+            let (sum, _) = weighted_logprobs(hidden, head, &for_one_pass, weights.clone(), options);
+            let mut gradients = sum.backward();
+            let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients));
+            gradients.map(|g| first(g.expect("a gradient"))).collect()
+        }),
+        reference: None,
+    });
 }
 
 fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {

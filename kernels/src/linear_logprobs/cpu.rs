@@ -5,13 +5,14 @@ use burn_backend::TensorMetadata;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
+use super::one_pass::{OnePassOps, weighted_sum};
 use super::{LinearLogprobsOps, LogprobsOptions};
 use crate::cpu::{
     Into, Mat, Threads, contiguous, exp, gemm, max, tanh, tensor, values, vectorized,
 };
 
-/// Logits in memory at a time: 16 MiB.
-const CHUNK_VALUES: usize = 1 << 22;
+/// Logits in memory at a time: 32 MiB.
+const CHUNK_VALUES: usize = 1 << 23;
 
 impl LinearLogprobsOps for Flex {
     fn linear_logprobs(
@@ -63,28 +64,18 @@ impl LinearLogprobsOps for Flex {
                 .zip(grad[start * 4..].par_chunks(4))
                 .zip(&targets[start..start + rows])
                 .for_each(|(((logits, columns), grad), &target)| {
-                    vectorized(|| grad_logits(logits, columns, grad, target, options));
+                    vectorized(|| {
+                        scaled(logits, options);
+                        grad_logits(logits, columns, grad, target, options);
+                    });
                 });
-            let grad_logits = Mat::rows(&logits, vocab);
-            gemm(
-                [rows, width, vocab],
-                &mut grad_hidden[start * width..],
-                width,
-                Into::Overwrite,
-                1.0,
-                grad_logits,
-                Mat::rows(head, width),
-                Threads::All,
-            );
-            gemm(
-                [vocab, width, rows],
+            add_gradients(
+                &logits,
+                [start, rows, vocab, width],
+                hidden,
+                head,
+                &mut grad_hidden,
                 &mut grad_head,
-                width,
-                Into::Add,
-                1.0,
-                grad_logits.transposed(),
-                Mat::rows(&hidden[start * width..], width),
-                Threads::All,
             );
         }
         (
@@ -92,6 +83,98 @@ impl LinearLogprobsOps for Flex {
             tensor(grad_head, [vocab, width]),
         )
     }
+}
+
+impl OnePassOps for Flex {
+    fn weighted_logprobs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let tokens = targets.len();
+        let columns = Self::linear_logprobs(hidden, head, targets, options);
+        let sum = weighted_sum::<Self>(columns.clone(), weights, tokens);
+        (sum, columns)
+    }
+
+    fn weighted_logprobs_with_gradients(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [tokens, width] = hidden.shape().dims();
+        let [vocab, _] = head.shape().dims();
+        let [hidden, head, weights] = [hidden, head, weights].map(contiguous);
+        let (hidden, head, weights) = (values(&hidden), values(&head), values(&weights));
+        let mut columns = vec![0.0; tokens * 4];
+        let mut grad_hidden = vec![0.0; tokens * width];
+        let mut grad_head = vec![0.0; vocab * width];
+        let mut logits = Vec::new();
+        for (start, rows) in chunks(tokens, vocab) {
+            product(&mut logits, hidden, head, [start, rows, vocab, width]);
+            logits
+                .par_chunks_mut(vocab)
+                .zip(columns[start * 4..].par_chunks_mut(4))
+                .zip(&weights[start..start + rows])
+                .zip(&targets[start..start + rows])
+                .for_each(|(((logits, columns), &weight), &target)| {
+                    vectorized(|| {
+                        columns.copy_from_slice(&statistics(logits, target, options));
+                        let grad = [weight, 0.0, 0.0, 0.0];
+                        grad_logits(logits, columns, &grad, target, options);
+                    });
+                });
+            add_gradients(
+                &logits,
+                [start, rows, vocab, width],
+                hidden,
+                head,
+                &mut grad_hidden,
+                &mut grad_head,
+            );
+        }
+        (
+            tensor(columns, [tokens, 4]),
+            tensor(grad_hidden, [tokens, width]),
+            tensor(grad_head, [vocab, width]),
+        )
+    }
+}
+
+/// What the gradients of a chunk's logits add to those of the hidden states and of the head.
+fn add_gradients(
+    grad_logits: &[f32],
+    [start, rows, vocab, width]: [usize; 4],
+    hidden: &[f32],
+    head: &[f32],
+    grad_hidden: &mut [f32],
+    grad_head: &mut [f32],
+) {
+    let grad_logits = Mat::rows(grad_logits, vocab);
+    gemm(
+        [rows, width, vocab],
+        &mut grad_hidden[start * width..],
+        width,
+        Into::Overwrite,
+        1.0,
+        grad_logits,
+        Mat::rows(head, width),
+        Threads::All,
+    );
+    gemm(
+        [vocab, width, rows],
+        grad_head,
+        width,
+        Into::Add,
+        1.0,
+        grad_logits.transposed(),
+        Mat::rows(&hidden[start * width..], width),
+        Threads::All,
+    );
 }
 
 /// (first row, rows) of each chunk.
@@ -176,7 +259,7 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
     ]
 }
 
-/// Product to its gradient in place.
+/// z to the gradient of the product, in place.
 #[inline(always)]
 fn grad_logits(
     logits: &mut [f32],
@@ -195,7 +278,6 @@ fn grad_logits(
         logits.fill(0.0);
         return;
     }
-    scaled(logits, options);
     let g_softmax = g_logsumexp - g_logprob;
     let g_each = g_mean / logits.len() as f32;
     let inverse_temperature = 1.0 / options.temperature;

@@ -16,8 +16,11 @@ use burn_cubecl::ops::numeric;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::one_pass::{OnePassOps, weighted_sum};
 use super::{LinearLogprobsOps, LogprobsOptions};
-use crate::cube::{contiguous, cube_max, cube_sum, cubes, empty, saturating_tanh, upload};
+use crate::cube::{
+    contiguous, cube_max, cube_sum, cubes, empty, reshaped, saturating_tanh, upload,
+};
 
 /// Logits in memory at a time: 128 MiB, what WebGPU lets a kernel see of a buffer.
 const CHUNK_VALUES: usize = 1 << 25;
@@ -115,6 +118,40 @@ impl LinearLogprobsOps for CubeBackend {
         }
         let grad_hidden = grad_hidden.expect("a vocabulary has tokens");
         (kernel::cast(grad_hidden, hidden.dtype), grad_head)
+    }
+}
+
+/// The vocabulary goes by twice all the same: the gradients need the whole log-sum-exp, and with
+/// chunks of tokens the head's would be added up in a second buffer of its size.
+impl OnePassOps for CubeBackend {
+    fn weighted_logprobs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let tokens = targets.len();
+        let columns = Self::linear_logprobs(hidden, head, targets, options);
+        let sum = weighted_sum::<Self>(columns.clone(), weights, tokens);
+        (sum, columns)
+    }
+
+    fn weighted_logprobs_with_gradients(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let tokens = targets.len();
+        let columns = Self::linear_logprobs(hidden.clone(), head.clone(), targets.clone(), options);
+        let weights = reshaped(weights, [tokens, 1]);
+        let zeros = numeric::zeros(weights.device.clone(), [tokens, 3].into(), DType::F32);
+        let grad = Self::float_cat(vec![weights, zeros], 1);
+        let (grad_hidden, grad_head) =
+            Self::linear_logprobs_backward(hidden, head, columns.clone(), grad, targets, options);
+        (columns, grad_hidden, grad_head)
     }
 }
 

@@ -11,12 +11,13 @@
 //! | entropy | −Σ p·log p | −p·(log p + H) |
 //! | mean logit | Σ z / vocab | 1 / vocab |
 //!
-//! The backward recomputes the logits chunk by chunk.
+//! The backward recomputes the logits chunk by chunk; [`weighted_logprobs`] does not need to.
 
 mod backward;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod one_pass;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+pub use one_pass::weighted_logprobs;
 pub use reference::linear_logprobs as linear_logprobs_reference;
 
 /// What happens between the head's product and the softmax.
@@ -64,6 +66,12 @@ impl Logprobs {
         self.column(3)
     }
 
+    fn detach(self) -> Self {
+        Logprobs {
+            columns: self.columns.detach(),
+        }
+    }
+
     fn column(&self, index: usize) -> Tensor<1> {
         self.columns.clone().narrow(1, index, 1).squeeze_dim(1)
     }
@@ -84,12 +92,7 @@ pub fn linear_logprobs(
     targets: &Arc<[u32]>,
     options: LogprobsOptions,
 ) -> Logprobs {
-    let [tokens, _] = hidden.dims();
-    let [vocab, _] = head.dims();
-    assert_eq!(tokens, targets.len(), "a target for each token");
-    if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
-        panic!("target {target} in a vocabulary of {vocab}");
-    }
+    check_targets(&hidden, &head, targets);
     let columns = if crate::choice::fused(&hidden) {
         Tensor::from_dispatch(<Dispatch as LinearLogprobsOps>::linear_logprobs(
             hidden.into_dispatch(),
@@ -101,6 +104,14 @@ pub fn linear_logprobs(
         reference::linear_logprobs(hidden, head, targets, options)
     };
     Logprobs { columns }
+}
+
+fn check_targets(hidden: &Tensor<2>, head: &Tensor<2>, targets: &[u32]) {
+    let ([tokens, _], [vocab, _]) = (hidden.dims(), head.dims());
+    assert_eq!(tokens, targets.len(), "a target for each token");
+    if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
+        panic!("target {target} in a vocabulary of {vocab}");
+    }
 }
 
 /// The operation on a backend's own tensors.

@@ -81,3 +81,44 @@ fn a_logit_of_minus_infinity_has_no_probability_and_a_nan_stays_in_its_row() {
         );
     }
 }
+
+/// The sum, its gradients, and in between the statistics.
+#[test]
+fn one_pass_gives_the_gradients_of_the_weighted_log_probabilities() {
+    for (tokens, width, vocab) in [(1, 3, 5), (31, 47, 123)] {
+        for (temperature, softcap) in [(1.0, None), (0.7, Some(3.0))] {
+            let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7 % vocab) as u32).collect();
+            let options = LogprobsOptions {
+                temperature,
+                softcap,
+            };
+            let shaped = |leaves: &[Tensor<1>]| {
+                let hidden = leaves[0].clone().reshape([tokens, width]);
+                (hidden, leaves[1].clone().reshape([vocab, width]))
+            };
+            let weights = |like: &Tensor<1>| {
+                let weights: Vec<f32> = (0..tokens).map(|t| (t % 3) as f32 - 0.7).collect();
+                let data = TensorData::new(weights, [tokens]);
+                Tensor::<1>::from_data(data, (&like.device(), like.dtype()))
+            };
+            check(
+                &format!("one pass {tokens}×{width}×{vocab} {options:?}"),
+                &[tokens * width, vocab * width],
+                1.0,
+                &|leaves| {
+                    let (hidden, head) = shaped(leaves);
+                    let weights = weights(&leaves[0]);
+                    let (sum, got) = weighted_logprobs(hidden, head, &targets, weights, options);
+                    Tensor::cat(vec![sum, got.logsumexp(), got.entropy()], 0)
+                },
+                &|leaves| {
+                    let (hidden, head) = shaped(leaves);
+                    let columns = linear_logprobs_reference(hidden, head, &targets, options);
+                    let column = |i| columns.clone().narrow(1, i, 1).squeeze_dim::<1>(1);
+                    let sum = (column(0) * weights(&leaves[0])).sum();
+                    Tensor::cat(vec![sum, column(1).detach(), column(2).detach()], 0)
+                },
+            );
+        }
+    }
+}

@@ -6,7 +6,7 @@ use losses::{
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 
-use crate::forward::{constant, supervised_logprobs};
+use crate::forward::{constant, supervised_logprobs, weighted_logprobs};
 
 /// A micro-batch of completions, with what their loss compares them to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -99,11 +99,15 @@ impl RolloutBatch {
         options: PolicyGradientOptions,
         temperature: f64,
     ) -> PolicyLoss {
+        let (advantages, weights) = self.per_token(denominator);
+        let clips = options.epsilon > 0.0 && options.epsilon_high > 0.0;
+        if self.old_logprobs.is_none() && self.reference_logprobs.is_none() && clips {
+            return self.on_policy_loss(model, &advantages, &weights, options, temperature);
+        }
         let statistics = supervised_logprobs(model, &self.tokens(), temperature);
         let logprobs = statistics.logprob();
         let host = host_values(logprobs.clone().inner());
         let entropy = host_values(statistics.entropy().inner());
-        let (advantages, weights) = self.per_token(denominator);
         let sampler_difference = match self.old_logprobs {
             None => self.difference_to_sampler(&host),
             Some(_) => (0.0, 0.0),
@@ -123,6 +127,39 @@ impl RolloutBatch {
                 constant(&weights, model),
                 options,
             ),
+        }
+    }
+
+    /// The loss where the policy is the one that sampled: every ratio is 1 and nothing is clipped,
+    /// so the gradient by each log-probability is −w·A, known before the forward.
+    fn on_policy_loss(
+        &mut self,
+        model: &CausalLm,
+        advantages: &[f32],
+        weights: &[f32],
+        options: PolicyGradientOptions,
+        temperature: f64,
+    ) -> PolicyLoss {
+        let slopes: Vec<f32> = weights
+            .iter()
+            .zip(advantages)
+            .map(|(w, a)| -w * a)
+            .collect();
+        let (sum, statistics) = weighted_logprobs(model, &self.tokens(), &slopes, temperature);
+        let host = host_values(statistics.logprob());
+        let entropy = host_values(statistics.entropy());
+        let sampler_difference = self.difference_to_sampler(&host);
+        // The loss is −Σ w·A·1; the sum has its gradient and another value.
+        let value: f64 = slopes.into_iter().map(f64::from).sum();
+        let loss = (sum.clone() - sum.detach()).add_scalar(value);
+        let in_loss = vec![true; host.len()];
+        let stats = policy_gradient_stats(&host, &host, None, advantages, &in_loss, options);
+        self.old_logprobs = Some(host);
+        PolicyLoss {
+            stats,
+            entropy_sum: entropy.into_iter().map(f64::from).sum(),
+            sampler_difference,
+            loss,
         }
     }
 

@@ -14,7 +14,7 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
-use crate::forward::{constant, supervised_logprobs};
+use crate::forward::{supervised_logprobs, weighted_logprobs};
 use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
 
@@ -198,16 +198,16 @@ impl Stage for Supervised {
     }
 
     fn loss(&mut self, model: &CausalLm, batch: &SupervisedBatch) -> Option<Tensor<1>> {
-        let statistics = supervised_logprobs(model, &batch.tokens, 1.0);
-        let logprobs = statistics.logprob();
-        let host = host_values(logprobs.clone().inner());
-        add_by_component(&mut self.by_component, batch, &host);
-        let entropy = host_values(statistics.entropy().inner());
+        // Cross-entropy: −Σ weight · log p.
+        let weight = -1.0 / self.num_supervised as f32;
+        let weights = vec![weight; batch.tokens.num_supervised()];
+        let (loss, statistics) = weighted_logprobs(model, &batch.tokens, &weights, 1.0);
+        let logprobs = host_values(statistics.logprob());
+        add_by_component(&mut self.by_component, batch, &logprobs);
+        let entropy = host_values(statistics.entropy());
         self.entropy_sum += entropy.into_iter().map(f64::from).sum::<f64>();
         self.num_tokens += batch.tokens.num_tokens();
-        let weight = 1.0 / self.num_supervised as f32;
-        let weights = constant(&vec![weight; host.len()], model);
-        Some(losses::cross_entropy(logprobs, weights))
+        Some(loss)
     }
 
     fn num_tokens(&self, batch: &SupervisedBatch) -> usize {
