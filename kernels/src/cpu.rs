@@ -1,6 +1,8 @@
 //! What the CPU implementations share: slices of burn-flex tensors, vector code for the machine at
 //! hand, elementary functions the compiler can vectorise, and the gemm.
 
+use std::mem::{ManuallyDrop, MaybeUninit};
+
 use burn::tensor::{DType, Shape};
 use burn_backend::Bytes;
 use burn_flex::{FlexTensor, Layout};
@@ -58,6 +60,24 @@ fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
 #[target_feature(enable = "avx2,fma")]
 fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
     f()
+}
+
+/// Room for values that are all written before one is read: filling it with zeros first would cost a
+/// large output half as much again.
+pub(crate) fn unwritten(count: usize) -> Vec<MaybeUninit<f32>> {
+    let mut values = Vec::new();
+    values.resize_with(count, MaybeUninit::uninit);
+    values
+}
+
+/// # Safety
+/// Every value has been written.
+pub(crate) unsafe fn written(values: Vec<MaybeUninit<f32>>) -> Vec<f32> {
+    let mut values = ManuallyDrop::new(values);
+    let (pointer, count, capacity) = (values.as_mut_ptr(), values.len(), values.capacity());
+    // SAFETY: the parts of a vector whose values are, by the caller's word, floats; `MaybeUninit`
+    // has their size and alignment.
+    unsafe { Vec::from_raw_parts(pointer.cast(), count, capacity) }
 }
 
 /// eˣ to about 1.5 units in the last place: range reduction by ln 2 in two parts and a polynomial

@@ -7,8 +7,15 @@ use serde_json::Value;
 
 pub const FAMILIES: [&str; 4] = ["gemma2", "gemma3", "qwen2", "qwen3"];
 
+/// Where the tests were built, or, for a binary that was carried to another machine, beside the
+/// package's folder that it runs in.
 pub fn dir() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"))
+    let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
+    if built.exists() {
+        built
+    } else {
+        PathBuf::from("../tests/golden")
+    }
 }
 
 pub fn model_dir(family: &str) -> PathBuf {

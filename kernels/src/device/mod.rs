@@ -68,20 +68,22 @@ pub fn is_cpu(device: &Device) -> bool {
     crate::choice::on_cpu(device)
 }
 
-/// The devices that tests run on: the CPU, and the wgpu adapter of this machine, in software or not.
+/// The devices that tests run on: the CPU, and the wgpu adapter of this machine, in software or not,
+/// or the device that `KEEP_TEST_DEVICE` names.
 ///
 /// # Panics
-/// Where there is none and `KEEP_REQUIRE_WGPU` is set.
+/// Where there is none, and `KEEP_REQUIRE_WGPU` is set or the device was named.
 #[doc(hidden)]
 pub fn for_tests() -> Vec<(&'static str, Device)> {
     static DEVICES: OnceLock<Vec<(&str, Device)>> = OnceLock::new();
     let devices = DEVICES.get_or_init(|| {
+        let named = std::env::var("KEEP_TEST_DEVICE").ok();
+        let required = named.is_some() || std::env::var_os("KEEP_REQUIRE_WGPU").is_some();
+        let gpu = named.as_deref().unwrap_or("wgpu").parse();
         let mut devices = vec![("cpu", open_cpu().device)];
-        match open(DeviceName::Wgpu(None)) {
-            Ok(gpu) => devices.push(("wgpu", gpu.device)),
-            Err(error) if std::env::var_os("KEEP_REQUIRE_WGPU").is_some() => {
-                panic!("KEEP_REQUIRE_WGPU is set: {error}")
-            }
+        match open(gpu.expect("KEEP_TEST_DEVICE is a name of a device")) {
+            Ok(gpu) => devices.push((gpu.name.leak(), gpu.device)),
+            Err(error) if required => panic!("a GPU is required: {error}"),
             Err(_) => {}
         }
         devices

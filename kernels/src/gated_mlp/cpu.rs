@@ -1,10 +1,12 @@
+use std::mem::MaybeUninit;
+
 use burn::backend::tensor::FloatTensor;
 use burn_backend::TensorMetadata;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::{Activation, GatedMlpOps};
-use crate::cpu::{contiguous, exp, tensor, values, vectorized};
+use crate::cpu::{contiguous, exp, tensor, unwritten, values, vectorized, written};
 
 /// Values a thread takes at a time.
 const CHUNK: usize = 1 << 14;
@@ -17,7 +19,7 @@ impl GatedMlpOps for Flex {
     ) -> FloatTensor<Self> {
         let [rows, width] = gate.shape().dims();
         let (gate, up) = (contiguous(gate), contiguous(up));
-        let mut output = vec![0.0; rows * width];
+        let mut output = unwritten(rows * width);
         output
             .par_chunks_mut(CHUNK)
             .zip(values(&gate).par_chunks(CHUNK))
@@ -26,14 +28,19 @@ impl GatedMlpOps for Flex {
                 let each = y.iter_mut().zip(gate).zip(up);
                 match activation {
                     Activation::Silu => vectorized(|| {
-                        each.for_each(|((y, &gate), up)| *y = silu(gate).0 * up);
+                        each.for_each(|((y, &gate), up)| {
+                            y.write(silu(gate).0 * up);
+                        });
                     }),
                     Activation::GeluTanh => vectorized(|| {
-                        each.for_each(|((y, &gate), up)| *y = gelu_tanh(gate).0 * up);
+                        each.for_each(|((y, &gate), up)| {
+                            y.write(gelu_tanh(gate).0 * up);
+                        });
                     }),
                 }
             });
-        tensor(output, [rows, width])
+        // SAFETY: the chunks cover the output, and each is as long as its inputs.
+        tensor(unsafe { written(output) }, [rows, width])
     }
 
     fn gated_mlp_backward(
@@ -44,8 +51,8 @@ impl GatedMlpOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [rows, width] = gate.shape().dims();
         let (gate, up, grad) = (contiguous(gate), contiguous(up), contiguous(grad));
-        let mut grad_gate = vec![0.0; rows * width];
-        let mut grad_up = vec![0.0; rows * width];
+        let mut grad_gate = unwritten(rows * width);
+        let mut grad_up = unwritten(rows * width);
         grad_gate
             .par_chunks_mut(CHUNK)
             .zip(grad_up.par_chunks_mut(CHUNK))
@@ -58,6 +65,8 @@ impl GatedMlpOps for Flex {
                     vectorized(|| backward(d_gate, d_up, gate, up, dy, gelu_tanh));
                 }
             });
+        // SAFETY: the chunks cover both outputs, and each is as long as its inputs.
+        let [grad_gate, grad_up] = [grad_gate, grad_up].map(|grad| unsafe { written(grad) });
         (
             tensor(grad_gate, [rows, width]),
             tensor(grad_up, [rows, width]),
@@ -67,8 +76,8 @@ impl GatedMlpOps for Flex {
 
 #[inline(always)]
 fn backward(
-    d_gate: &mut [f32],
-    d_up: &mut [f32],
+    d_gate: &mut [MaybeUninit<f32>],
+    d_up: &mut [MaybeUninit<f32>],
     gate: &[f32],
     up: &[f32],
     dy: &[f32],
@@ -77,8 +86,8 @@ fn backward(
     let each = d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(dy);
     for ((((d_gate, d_up), &gate), up), dy) in each {
         let (value, slope) = activation(gate);
-        *d_gate = dy * up * slope;
-        *d_up = dy * value;
+        d_gate.write(dy * up * slope);
+        d_up.write(dy * value);
     }
 }
 
