@@ -114,7 +114,7 @@ pub(crate) fn cube_sum(value: f32, scratch: &mut Shared<[f32]>, #[comptime] unit
     for step in 0..steps {
         let half = comptime!((units >> (step + 1)) as usize);
         if unit < half {
-            scratch[unit] = scratch[unit] + scratch[unit + half];
+            scratch[unit] += scratch[unit + half];
         }
         sync_cube();
     }

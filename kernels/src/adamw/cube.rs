@@ -61,8 +61,8 @@ fn update<P: Float, G: Float>(
     rest2: f32,
     epsilon: f32,
     grad_scale: f32,
-    #[define(P)] _parameter: ElemType,
-    #[define(G)] _grad: ElemType,
+    #[define(P)] _parameter_element: ElemType,
+    #[define(G)] _grad_element: ElemType,
 ) {
     let i = ABSOLUTE_POS;
     if i < count {

@@ -102,7 +102,7 @@ fn silu(x: f32) -> (f32, f32) {
 /// tanh-GELU and its derivative. (1 + tanh u) / 2 is the logistic function of 2u.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> (f32, f32) {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
     const CUBIC: f32 = 0.044_715;
     let square = x * x;
     let half = 1.0 / (1.0 + exp(-TWO_SQRT_2_OVER_PI * x * (1.0 + CUBIC * square)));

@@ -100,7 +100,7 @@ fn forward<F: Float, W: Float>(
     offset: f32,
     #[comptime] units: u32,
     #[define(F)] _element: ElemType,
-    #[define(W)] _weight: ElemType,
+    #[define(W)] _weight_element: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= rows {
@@ -142,7 +142,7 @@ fn backward<F: Float, W: Float>(
     #[comptime] units: u32,
     #[comptime] columns: usize,
     #[define(F)] _element: ElemType,
-    #[define(W)] _weight: ElemType,
+    #[define(W)] _weight_element: ElemType,
 ) {
     let chunk = CUBE_POS;
     let first = chunk * ROWS;

@@ -436,7 +436,7 @@ fn narrow<F: Float>(
     let mut rest = target;
     let mut done = false;
     while !done {
-        let piece = (width + STEP - 1) / STEP;
+        let piece = width.div_ceil(STEP);
         let first = from + UNIT_POS as usize * piece;
         let mut mine = 0.0f32;
         for i in 0..piece {

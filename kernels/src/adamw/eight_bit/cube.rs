@@ -73,7 +73,7 @@ fn update<G: Float>(
     rest2: f32,
     epsilon: f32,
     grad_scale: f32,
-    #[define(G)] _grad: ElemType,
+    #[define(G)] _grad_element: ElemType,
 ) {
     let block = CUBE_POS;
     if block >= blocks {
@@ -145,9 +145,11 @@ fn nearest(tables: &[f32], table: usize, value: f32) -> u32 {
     for step in 0..8usize {
         let candidate = low + comptime!(128usize >> step);
         let midpoint = 0.5 * (tables[table + candidate - 1] + tables[table + candidate]);
-        if !(value <= midpoint) {
-            low = candidate;
+        let mut next = candidate;
+        if value <= midpoint {
+            next = low;
         }
+        low = next;
     }
     low as u32
 }

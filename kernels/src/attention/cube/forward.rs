@@ -99,10 +99,10 @@ pub(super) fn attend<F: Float>(
                 }
                 let shrink = (before - now).exp();
                 largest[i] = now;
-                total[i] = total[i] * shrink;
+                total[i] *= shrink;
                 #[unroll]
                 for c in 0..columns {
-                    out[i * columns + c] = out[i * columns + c] * shrink;
+                    out[i * columns + c] *= shrink;
                 }
                 let row = row_start + first_row + i;
                 #[unroll]
