@@ -45,7 +45,7 @@ pub mod square_sum;
 pub use adamw::eight_bit::{EightBitMoments, adamw_8bit};
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{AttentionOptions, attention};
-pub use choice::KernelSet;
+pub use choice::{KernelSet, UnknownKernelSet, with_kernel_set};
 pub use decode_linear::decode_linear;
 pub use embedding::embedding;
 pub use gated_mlp::{Activation, gated_mlp};

@@ -188,17 +188,49 @@ impl CausalLm {
     }
 
     fn forward(&self, ids: &Arc<[u32]>, mode: Mode) -> Tensor<2> {
+        let mut pass = self.pass(mode);
+        let mut x = self.embed(ids);
+        for index in 0..self.config.num_hidden_layers {
+            x = self.layer(index, x, &mut pass);
+        }
+        self.norm(x)
+    }
+
+    /// A pass over a packed row, for those who run the blocks themselves.
+    pub fn packed_pass(&self, segments: &Segments) -> Pass<'static> {
+        self.pass(Mode::Packed(segments.clone()))
+    }
+
+    fn pass<'a>(&self, mode: Mode<'a>) -> Pass<'a> {
         let positions = mode.positions();
         let tables = [0, 1].map(|kind: usize| self.rotary[kind].table(positions.clone()));
-        let mut pass = Pass::new(mode, tables);
+        Pass::new(mode, tables)
+    }
+
+    /// What the first layer takes: the tokens' embeddings, in the dtype of the computation.
+    ///
+    /// # Shapes
+    /// - output: `[tokens, hidden]`
+    pub fn embed(&self, ids: &Arc<[u32]>) -> Tensor<2> {
         let scale = self.config.embedding_scale(checkpoint_dtype(self.dtype));
-        each_family!(&self.decoder, model => {
-            let mut x = model.embed(ids, scale.unwrap_or(1.0)).cast(self.dtype);
-            for layer in &model.layers {
-                x = layer.forward(x, &mut pass);
-            }
-            model.norm.forward(x)
-        })
+        let scale = scale.unwrap_or(1.0);
+        each_family!(&self.decoder, model => model.embed(ids, scale)).cast(self.dtype)
+    }
+
+    /// One layer.
+    ///
+    /// # Shapes
+    /// - x and the output: `[tokens, hidden]`
+    pub fn layer(&self, index: usize, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        each_family!(&self.decoder, model => model.layers[index].forward(x, pass))
+    }
+
+    /// The final norm.
+    ///
+    /// # Shapes
+    /// - x and the output: `[tokens, hidden]`
+    pub fn norm(&self, x: Tensor<2>) -> Tensor<2> {
+        each_family!(&self.decoder, model => model.norm.forward(x))
     }
 
     /// The language-model head `[vocab, hidden]`, the embedding where they are tied, in the dtype

@@ -76,14 +76,17 @@ impl DecoderLayer {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(x.clone()), pass);
-        let x = x + self.post_attention_layernorm.forward(attended);
-        let fed = self
-            .mlp
-            .forward(self.pre_feedforward_layernorm.forward(x.clone()), pass);
-        x + self.post_feedforward_layernorm.forward(fed)
+        let normed = self.input_layernorm.forward(x.clone());
+        let normed = pass.part("input_layernorm", normed);
+        let attended = self.self_attn.forward(normed, pass);
+        let attended = pass.part("self_attn", attended);
+        let attended = self.post_attention_layernorm.forward(attended);
+        let x = x + pass.part("post_attention_layernorm", attended);
+        let normed = self.pre_feedforward_layernorm.forward(x.clone());
+        let normed = pass.part("pre_feedforward_layernorm", normed);
+        let fed = pass.part("mlp", self.mlp.forward(normed, pass));
+        let fed = self.post_feedforward_layernorm.forward(fed);
+        x + pass.part("post_feedforward_layernorm", fed)
     }
 }
 

@@ -1,10 +1,11 @@
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use kernels::{AttentionOptions, CacheRows, RotaryTable, Segments};
 
-use crate::KvCache;
 use crate::config::LayerKind;
+use crate::{KvCache, Part};
 
 /// What the blocks are told about the tokens of one forward pass: their positions, which of them
 /// see which, and where keys and values go.
@@ -12,6 +13,8 @@ pub struct Pass<'a> {
     mode: Mode<'a>,
     /// Rotary tables of full and of sliding layers.
     tables: [RotaryTable; 2],
+    /// What the blocks computed on the way, where someone watches.
+    parts: Option<RefCell<Vec<Part>>>,
 }
 
 pub(crate) enum Mode<'a> {
@@ -43,7 +46,34 @@ impl Mode<'_> {
 
 impl<'a> Pass<'a> {
     pub(crate) fn new(mode: Mode<'a>, tables: [RotaryTable; 2]) -> Self {
-        Pass { mode, tables }
+        Pass {
+            mode,
+            tables,
+            parts: None,
+        }
+    }
+
+    /// Keeps the named results inside blocks from now on.
+    pub fn watched(self) -> Self {
+        Pass {
+            parts: Some(RefCell::default()),
+            ..self
+        }
+    }
+
+    /// What a watched pass has kept since it was last asked, in the order of computation.
+    pub fn take_parts(&self) -> Vec<Part> {
+        self.parts.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// Gives a result inside a block its name, for those who watch.
+    pub(crate) fn part<const D: usize>(&self, name: &'static str, x: Tensor<D>) -> Tensor<D> {
+        let Some(parts) = &self.parts else {
+            return x;
+        };
+        let (part, x) = Part::tap(name, x);
+        parts.borrow_mut().push(part);
+        x
     }
 
     /// The rotary angles of the tokens, for layers of a kind.
@@ -75,7 +105,8 @@ impl<'a> Pass<'a> {
         v: Tensor<3>,
         options: AttentionOptions,
     ) -> Tensor<3> {
-        match &mut self.mode {
+        let (q, k, v) = (self.part("q", q), self.part("k", k), self.part("v", v));
+        let attended = match &mut self.mode {
             Mode::Packed(segments) => kernels::attention(q, k, v, segments, options),
             Mode::Prefill {
                 segments,
@@ -97,6 +128,7 @@ impl<'a> Pass<'a> {
                 cache.write(k, v, &rows.slots, positions);
                 kernels::decode_attention(q, cache, rows, options)
             }
-        }
+        };
+        self.part("attention", attended)
     }
 }

@@ -70,12 +70,13 @@ impl DecoderLayer {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(x.clone()), pass);
-        let x = x + attended;
+        let normed = self.input_layernorm.forward(x.clone());
+        let normed = pass.part("input_layernorm", normed);
+        let attended = self.self_attn.forward(normed, pass);
+        let x = x + pass.part("self_attn", attended);
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(normed, pass)
+        let normed = pass.part("post_attention_layernorm", normed);
+        x + pass.part("mlp", self.mlp.forward(normed, pass))
     }
 }
 

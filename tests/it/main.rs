@@ -2,6 +2,7 @@
 //! people's programs, and the program itself.
 
 mod checkpoints;
+mod compare;
 mod devices;
 mod generation;
 mod golden;

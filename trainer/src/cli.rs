@@ -3,6 +3,7 @@
 //! `main` calls [`parse`] and matches on the [`Command`]. Usage errors never come back: clap prints
 //! them and exits with 2.
 
+mod compare;
 mod tools;
 mod values;
 
@@ -14,6 +15,7 @@ use toml::Value;
 
 use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageName};
 
+pub use compare::{CompareArgs, SideName, UnknownSide};
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
@@ -36,6 +38,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Show a run in the terminal.
     Watch(WatchArgs),
+    /// Compare two devices or sets of kernels block by block.
+    Compare(CompareArgs),
     /// Say which devices work, and what others lack.
     Doctor(DoctorArgs),
 }
@@ -79,6 +83,7 @@ enum Tool {
     Generate(GenerateArgs),
     Metrics(MetricsArgs),
     Watch(WatchArgs),
+    Compare(CompareArgs),
     Doctor(DoctorArgs),
 }
 
@@ -222,6 +227,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Generate(args)), _) => Command::Generate(args),
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
+        (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Doctor(args)), _) => Command::Doctor(args),
         (None, Some(args)) => Command::Train(Box::new(args)),
         (None, None) => unreachable!("clap asks for --stage where there is no subcommand"),

@@ -52,6 +52,9 @@ pub enum TrainError {
     /// A checkpoint's training state does not fit.
     #[error("{0}")]
     Checkpoint(String),
+    /// What `compare` looks for was found: two sides that differ, or a number that is none.
+    #[error("{0}")]
+    Diverges(String),
     /// Nothing in the data can be learnt.
     #[error("{0}")]
     NothingToTrain(String),

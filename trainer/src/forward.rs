@@ -14,7 +14,23 @@ use model::CausalLm;
 /// # Panics
 /// If nothing is supervised.
 pub fn supervised_logprobs(model: &CausalLm, batch: &TokenBatch, temperature: f64) -> Logprobs {
-    let (hidden, targets) = predictions(model, batch);
+    logprobs_of_hidden(model, hidden(model, batch), batch, temperature)
+}
+
+/// As [`supervised_logprobs`], from the hidden states of the batch.
+///
+/// # Shapes
+/// - hidden: `[tokens, hidden]`
+///
+/// # Panics
+/// If nothing is supervised.
+pub fn logprobs_of_hidden(
+    model: &CausalLm,
+    hidden: Tensor<2>,
+    batch: &TokenBatch,
+    temperature: f64,
+) -> Logprobs {
+    let (hidden, targets) = predictions(hidden, batch);
     model.logprobs(hidden, &targets, temperature)
 }
 
@@ -29,16 +45,15 @@ pub fn weighted_logprobs(
     weights: &[f32],
     temperature: f64,
 ) -> (Tensor<1>, Logprobs) {
-    let (hidden, targets) = predictions(model, batch);
+    let (hidden, targets) = predictions(hidden(model, batch), batch);
     model.weighted_logprobs(hidden, &targets, constant(weights, model), temperature)
 }
 
 /// The hidden states that predict, and the targets.
-fn predictions(model: &CausalLm, batch: &TokenBatch) -> (Tensor<2>, Arc<[u32]>) {
+fn predictions(hidden: Tensor<2>, batch: &TokenBatch) -> (Tensor<2>, Arc<[u32]>) {
     let predictions = &batch.predictions;
     assert!(!predictions.is_empty(), "a batch with nothing supervised");
     let targets = predictions.iter().map(|p| p.target).collect();
-    let hidden = hidden(model, batch);
     let rows: Vec<i32> = predictions.iter().map(|p| p.position as i32).collect();
     let rows = TensorData::new(rows, [predictions.len()]);
     let rows = Tensor::<1, Int>::from_data(rows, &hidden.device());
@@ -59,7 +74,7 @@ fn hidden(model: &CausalLm, batch: &TokenBatch) -> Tensor<2> {
 }
 
 /// The segments of a batch that hold tokens.
-fn segments(batch: &TokenBatch) -> Segments {
+pub fn segments(batch: &TokenBatch) -> Segments {
     let mut segments = Vec::with_capacity(batch.num_segments());
     let mut index = Vec::with_capacity(batch.num_segments());
     for (segment, prefix) in batch.prefixes.iter().enumerate() {

@@ -9,6 +9,7 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod demo;
 pub mod error;
 pub mod forward;

@@ -39,6 +39,7 @@ impl Mlp {
         let gate = self.gate_proj.forward(x.clone(), pass);
         let up = self.up_proj.forward(x, pass);
         let inner = kernels::gated_mlp(gate, up, self.activation);
+        let inner = pass.part("gated", inner);
         self.down_proj.forward(inner, pass)
     }
 }

@@ -215,7 +215,7 @@ pub struct DoctorArgs {
     pub device: DeviceName,
 }
 
-fn at_least_one(word: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(word: &str) -> Result<usize, String> {
     word.parse()
         .ok()
         .filter(|n| *n > 0)

@@ -1,10 +1,12 @@
 //! The command line's verbs, one file each: wiring, no mathematics.
 
+mod compare;
 mod doctor;
 mod generate;
 mod metrics;
 mod opened;
 mod score;
+mod scored_text;
 mod train;
 mod watch;
 
@@ -24,6 +26,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Score(args) => score::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Metrics(args) => metrics::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),
     }

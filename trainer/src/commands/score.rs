@@ -2,15 +2,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use datasets::record::ScoreRecord;
-use datasets::{
-    ChatTokenizer, DocumentEnd, DocumentStart, GenerationPrompt, JsonlSource, OnBadRecord,
-    SupervisedTokens, TokenBatch, Tokenizer,
-};
+use datasets::{JsonlSource, OnBadRecord, SupervisedTokens, TokenBatch};
 use model::{CausalLm, host_values};
 use serde_json::json;
 
 use super::opened;
+use super::scored_text::Encoder;
 use crate::TrainError;
 use crate::cli::ScoreArgs;
 use crate::forward::supervised_logprobs;
@@ -66,39 +63,4 @@ fn score(model: &CausalLm, sequences: Vec<Vec<u32>>) -> Vec<(Vec<u32>, Vec<f32>)
             (ids, std::mem::replace(&mut logprobs, rest))
         })
         .collect()
-}
-
-/// Texts need a tokenizer; conversations also a chat template, which is only loaded for them.
-struct Encoder<'a> {
-    dir: &'a Path,
-    document_start: DocumentStart,
-    tokenizer: Tokenizer,
-    chat: Option<ChatTokenizer>,
-}
-
-impl<'a> Encoder<'a> {
-    fn new(dir: &'a Path, document_start: DocumentStart) -> Result<Self, TrainError> {
-        Ok(Encoder {
-            tokenizer: Tokenizer::from_dir(dir, document_start)?,
-            dir,
-            document_start,
-            chat: None,
-        })
-    }
-
-    fn encode(&mut self, record: ScoreRecord) -> Result<Vec<u32>, TrainError> {
-        let messages = match record {
-            ScoreRecord::Text(text) => {
-                return Ok(self.tokenizer.document(&text, DocumentEnd::Open)?);
-            }
-            ScoreRecord::Messages(messages) => messages,
-        };
-        let chat = match self.chat.take() {
-            Some(chat) => chat,
-            None => ChatTokenizer::from_dir(self.dir, self.document_start)?,
-        };
-        let ids = chat.encode_chat(&messages, GenerationPrompt::Omit)?;
-        self.chat = Some(chat);
-        Ok(ids)
-    }
 }
