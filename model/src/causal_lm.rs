@@ -22,7 +22,8 @@ use crate::{Error, KvCache, Pass, Weights};
 #[derive(Clone)]
 pub struct CausalLm {
     config: Arc<ModelConfig>,
-    decoder: Decoder,
+    /// Absent only while its parameters are being replaced.
+    decoder: Option<Decoder>,
     /// Of full and of sliding layers.
     rotary: Arc<[Rotary; 2]>,
     /// What the blocks compute in; parameters are float32.
@@ -91,7 +92,7 @@ impl CausalLm {
         });
         Ok(CausalLm {
             config: Arc::new(config),
-            decoder,
+            decoder: Some(decoder),
             rotary: Arc::new(rotary),
             dtype,
             device: device.clone(),
@@ -116,7 +117,7 @@ impl CausalLm {
     /// The model without gradients, sharing its tensors: for generation and scoring.
     pub fn valid(&self) -> Self {
         CausalLm {
-            decoder: self.decoder.valid(),
+            decoder: Some(self.decoder().valid()),
             device: self.device.clone().inner(),
             ..self.clone()
         }
@@ -124,18 +125,23 @@ impl CausalLm {
 
     /// Shows every parameter to `visitor`; see [`parameter_name`](crate::save::parameter_name).
     pub fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        each_family!(&self.decoder, model => model.visit(visitor));
+        each_family!(self.decoder(), model => model.visit(visitor));
     }
 
-    /// Replaces every parameter by what `mapper` makes of it.
-    pub fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        let decoder = match self.decoder {
+    /// Replaces every parameter by what `mapper` makes of it. It gets each one as its only holder,
+    /// unless a clone of the model is alive, so it may change it in place.
+    pub fn update<M: ModuleMapper>(&mut self, mapper: &mut M) {
+        let decoder = self.decoder.take().expect("no other update is under way");
+        self.decoder = Some(match decoder {
             Decoder::Gemma2(model) => Decoder::Gemma2(model.map(mapper)),
             Decoder::Gemma3(model) => Decoder::Gemma3(model.map(mapper)),
             Decoder::Qwen2(model) => Decoder::Qwen2(model.map(mapper)),
             Decoder::Qwen3(model) => Decoder::Qwen3(model.map(mapper)),
-        };
-        CausalLm { decoder, ..self }
+        });
+    }
+
+    fn decoder(&self) -> &Decoder {
+        self.decoder.as_ref().expect("no update is under way")
     }
 
     /// The hidden states of a packed row of sequences, after the final norm.
@@ -214,7 +220,7 @@ impl CausalLm {
     pub fn embed(&self, ids: &Arc<[u32]>) -> Tensor<2> {
         let scale = self.config.embedding_scale(checkpoint_dtype(self.dtype));
         let scale = scale.unwrap_or(1.0);
-        each_family!(&self.decoder, model => model.embed(ids, scale)).cast(self.dtype)
+        each_family!(self.decoder(), model => model.embed(ids, scale)).cast(self.dtype)
     }
 
     /// One layer.
@@ -222,7 +228,7 @@ impl CausalLm {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub fn layer(&self, index: usize, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
-        each_family!(&self.decoder, model => model.layers[index].forward(x, pass))
+        each_family!(self.decoder(), model => model.layers[index].forward(x, pass))
     }
 
     /// The final norm.
@@ -230,13 +236,13 @@ impl CausalLm {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub fn norm(&self, x: Tensor<2>) -> Tensor<2> {
-        each_family!(&self.decoder, model => model.norm.forward(x))
+        each_family!(self.decoder(), model => model.norm.forward(x))
     }
 
     /// The language-model head `[vocab, hidden]`, the embedding where they are tied, in the dtype
     /// of the computation.
     pub fn head(&self) -> Tensor<2> {
-        let head = each_family!(&self.decoder, model => match &model.lm_head {
+        let head = each_family!(self.decoder(), model => match &model.lm_head {
             Some(head) => head.weight.val(),
             None => model.embed_tokens.weight.val(),
         });

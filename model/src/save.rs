@@ -98,7 +98,7 @@ impl CausalLm {
     /// # Errors
     /// Whatever `values` fails with.
     pub fn with_parameters<E>(
-        self,
+        mut self,
         values: impl FnMut(&str) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let mut replacer = Replacer {
@@ -106,10 +106,10 @@ impl CausalLm {
             values,
             error: None,
         };
-        let model = self.map(&mut replacer);
+        self.update(&mut replacer);
         match replacer.error {
             Some(error) => Err(error),
-            None => Ok(model),
+            None => Ok(self),
         }
     }
 }

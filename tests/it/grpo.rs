@@ -212,7 +212,7 @@ fn four_optimizer_steps_follow_the_plain_computation() {
             );
             let scale = (number("max_grad_norm") / (norm + 1e-6)).min(1.0);
             let rate = number("learning_rate");
-            model = optimizer.step(model, gradients, rate, scale, i as u64 + 1);
+            optimizer.step(&mut model, gradients, rate, scale, i as u64 + 1);
         }
     }
 }

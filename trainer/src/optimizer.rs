@@ -100,16 +100,16 @@ impl AdamW {
         }
     }
 
-    /// One step. `grad_scale` clips: it multiplies every gradient.
+    /// One step, in place. `grad_scale` clips: it multiplies every gradient.
     pub fn step(
         &mut self,
-        model: CausalLm,
+        model: &mut CausalLm,
         gradients: GradientBuffer,
         learning_rate: f64,
         grad_scale: f64,
         step: u64,
-    ) -> CausalLm {
-        model.map(&mut Stepper {
+    ) {
+        model.update(&mut Stepper {
             path: Vec::new(),
             gradients,
             moments: &mut self.moments,
@@ -123,7 +123,7 @@ impl AdamW {
                 grad_scale,
                 step,
             },
-        })
+        });
     }
 
     /// The moments by parameter name.

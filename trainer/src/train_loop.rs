@@ -135,16 +135,14 @@ impl Training {
         let learning_rate = schedule.learning_rate(step);
         let finite = loss.is_finite() && grad_norm.is_finite();
         if finite {
-            let model = self.model.clone();
             let clip = self.recipe.optimizer.max_grad_norm;
             // As torch.nn.utils.clip_grad_norm_.
             let grad_scale = match clip > 0.0 {
                 true => (clip / (grad_norm + 1e-6)).min(1.0),
                 false => 1.0,
             };
-            self.model = self
-                .optimizer
-                .step(model, gradients, learning_rate, grad_scale, step);
+            self.optimizer
+                .step(&mut self.model, gradients, learning_rate, grad_scale, step);
         }
         let event = event::Step {
             step,
