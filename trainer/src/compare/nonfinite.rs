@@ -18,7 +18,7 @@ pub struct NonFinite {
     pub scope: Scope,
     /// What: `output`, `input`, a part or a parameter.
     pub name: String,
-    /// How many of its numbers are NaN, and how many infinite.
+    /// How many of its numbers are NaN.
     pub num_nan: usize,
     /// How many are infinite.
     pub num_infinite: usize,
