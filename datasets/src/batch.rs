@@ -69,23 +69,25 @@ impl TokenBatch {
     /// assert_eq!(batch.predictions, [prediction(1, 7), prediction(1, 8), prediction(3, 4)]);
     /// ```
     ///
+    /// Answers to an empty prompt stand alone.
+    ///
     /// # Panics
-    /// On an empty prompt or answer.
+    /// On an empty answer.
     pub fn from_shared_prompts(groups: &[SharedPrompt]) -> Self {
         let mut batch = Self::empty();
         for SharedPrompt { prompt, answers } in groups {
-            assert!(!prompt.is_empty(), "an empty prompt");
-            let segment = batch.num_segments() as u32;
-            batch.push(
-                &SupervisedTokens {
+            let mut prefix = None;
+            if !prompt.is_empty() {
+                prefix = Some(batch.num_segments() as u32);
+                let prompt = SupervisedTokens {
                     ids: prompt.clone(),
                     loss_mask: vec![false; prompt.len()],
-                },
-                None,
-            );
+                };
+                batch.push(&prompt, None);
+            }
             for answer in answers {
                 assert!(!answer.ids.is_empty(), "an empty answer");
-                batch.push(answer, Some(segment));
+                batch.push(answer, prefix);
             }
         }
         batch

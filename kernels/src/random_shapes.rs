@@ -94,12 +94,20 @@ proptest! {
             &|leaves| {
                 let (hidden, head) = shaped(leaves);
                 let got = linear_logprobs(hidden, head, &targets, options);
-                let columns = [got.logprob(), got.logsumexp(), got.entropy(), got.mean_logit()];
+                let columns = [
+                    got.logprob(),
+                    got.logsumexp(),
+                    got.entropy(),
+                    got.mean_logit(),
+                    got.log_collision(),
+                ];
                 Tensor::cat(columns.to_vec(), 0)
             },
             &|leaves| {
                 let (hidden, head) = shaped(leaves);
+                // Without the last, where a tie in the logits is broken by rounding.
                 linear_logprobs::linear_logprobs_reference(hidden, head, &targets, options)
+                    .narrow(1, 0, 5)
                     .transpose()
                     .flatten(0, 1)
             },

@@ -11,6 +11,7 @@ mod cross_entropy;
 mod denominator;
 mod kl;
 mod policy_gradient;
+pub mod preference;
 
 pub use advantages::{ScaleRewards, advantages};
 pub use cross_entropy::cross_entropy;

@@ -7,7 +7,7 @@ use losses::{
 };
 use model::{CausalLm, host_values};
 use serde_json::Value;
-use trainer::forward::host_loss;
+use trainer::forward::{Forward, Recompute, host_loss};
 use trainer::optimizer::{AdamW, GradientBuffer};
 use trainer::recipe::{RawRecipe, StageName, for_stage};
 use trainer::rollout::{RolloutBatch, RolloutSequence};
@@ -193,9 +193,10 @@ fn four_optimizer_steps_follow_the_plain_computation() {
             let mut gradients = GradientBuffer::default();
             let mut loss = 0.0;
             for batch in &mut batches {
-                let measured = batch.loss(&model, &denominator, options, number("temperature"));
+                let forward = Forward::new(&model, Recompute::Nothing);
+                let measured = batch.loss(&forward, &denominator, options, number("temperature"));
                 loss += host_loss(&measured.loss);
-                gradients.add(&model, &mut measured.loss.backward());
+                forward.backward(&measured.loss, &mut gradients);
             }
             let norm = gradients.global_norm();
             let relative = |got: f64, key: &str| {

@@ -9,5 +9,7 @@ mod golden;
 mod grpo;
 mod kernels;
 mod parity;
+mod preference;
 mod program;
+mod recompute;
 mod tidy;

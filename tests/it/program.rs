@@ -15,11 +15,11 @@ fn trainer() -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     trainer().args(args).output().expect("the program starts")
 }
 
-fn succeed(args: &[&str]) -> Output {
+pub(crate) fn succeed(args: &[&str]) -> Output {
     let output = run(args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -30,11 +30,11 @@ fn succeed(args: &[&str]) -> Output {
     output
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }
 
-fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
+pub(crate) fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(run_dir.join("events.jsonl")).expect("an event log");
     log.lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"))
@@ -42,7 +42,7 @@ fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
         .collect()
 }
 
-fn write(dir: &Path, name: &str, lines: &[&str]) -> PathBuf {
+pub(crate) fn write(dir: &Path, name: &str, lines: &[&str]) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, lines.join("\n") + "\n").expect("the folder is writable");
     path

@@ -1,12 +1,176 @@
-//! From a host batch to the statistics of its supervised tokens: the only place where token ids
-//! become tensors in training.
+//! From a host batch to the statistics of its supervised tokens, and back: the only place where
+//! token ids become tensors in training.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Gradients, Int, Tensor, TensorData};
 use datasets::TokenBatch;
 use kernels::{Logprobs, Segment, Segments};
 use model::CausalLm;
+
+use crate::optimizer::GradientBuffer;
+
+/// A model in training: forward passes, and the way back through them.
+///
+/// With recomputation a pass keeps what goes into each block and nothing else. The loss is then of a
+/// leaf behind the last block; [`Self::backward`] carries its gradient through the blocks from the
+/// last to the first, running each again. Memory is one block and the blocks' inputs, time a third
+/// more. The gradients are the same, bit for bit: the same operations see the same numbers.
+pub struct Forward<'a> {
+    model: &'a CausalLm,
+    recompute: Recompute,
+    passes: RefCell<Vec<BlockInputs>>,
+}
+
+/// What a forward pass keeps for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recompute {
+    /// All that an operation made.
+    Nothing,
+    /// What goes into each block.
+    Blocks,
+    /// The same, in the host's memory.
+    BlocksOnHost,
+}
+
+/// A recomputed pass on its way back.
+struct BlockInputs {
+    ids: Arc<[u32]>,
+    segments: Segments,
+    /// Of each layer.
+    inputs: Vec<Kept>,
+    /// Behind the last layer.
+    last: Tensor<2>,
+}
+
+enum Kept {
+    Device(Tensor<2>),
+    Host(TensorData),
+}
+
+impl<'a> Forward<'a> {
+    /// Passes of one micro-batch.
+    pub fn new(model: &'a CausalLm, recompute: Recompute) -> Self {
+        Forward {
+            model,
+            recompute,
+            passes: RefCell::default(),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'a CausalLm {
+        self.model
+    }
+
+    /// As [`supervised_logprobs`], with gradients.
+    ///
+    /// # Panics
+    /// If nothing is supervised.
+    pub fn supervised_logprobs(&self, batch: &TokenBatch, temperature: f64) -> Logprobs {
+        logprobs_of_hidden(self.model, self.hidden(batch), batch, temperature)
+    }
+
+    /// Σ weight · log p over what a batch predicts, and the statistics without gradients. Cheaper
+    /// than [`Self::supervised_logprobs`], for losses whose gradient by each log-probability is known
+    /// beforehand.
+    ///
+    /// # Panics
+    /// If nothing is supervised.
+    pub fn weighted_logprobs(
+        &self,
+        batch: &TokenBatch,
+        weights: &[f32],
+        temperature: f64,
+    ) -> (Tensor<1>, Logprobs) {
+        let (hidden, targets) = predictions(self.hidden(batch), batch);
+        let weights = constant(weights, self.model);
+        self.model
+            .weighted_logprobs(hidden, &targets, weights, temperature)
+    }
+
+    fn hidden(&self, batch: &TokenBatch) -> Tensor<2> {
+        if self.recompute == Recompute::Nothing {
+            return hidden(self.model, batch);
+        }
+        let ids: Arc<[u32]> = batch.input_ids.as_slice().into();
+        let segments = segments(batch);
+        let model = self.model.valid();
+        let mut pass = model.packed_pass(&segments);
+        let mut x = model.embed(&ids);
+        let mut inputs = Vec::new();
+        for layer in 0..model.config().num_hidden_layers {
+            inputs.push(match self.recompute {
+                Recompute::BlocksOnHost => Kept::Host(owned(x.to_data())),
+                _ => Kept::Device(x.clone()),
+            });
+            x = model.layer(layer, x, &mut pass);
+        }
+        let last = Tensor::from_inner(x).require_grad();
+        self.passes.borrow_mut().push(BlockInputs {
+            ids,
+            segments,
+            inputs,
+            last: last.clone(),
+        });
+        self.model.norm(last)
+    }
+
+    /// Adds the gradients of a loss to `buffer`.
+    pub fn backward(self, loss: &Tensor<1>, buffer: &mut GradientBuffer) {
+        let mut gradients = loss.backward();
+        buffer.add(self.model, &mut gradients);
+        for pass in self.passes.into_inner() {
+            let gradient = pass.last.grad_remove(&mut gradients);
+            let gradient = gradient.expect("the loss is of the hidden states");
+            walk_back(self.model, pass, gradient, buffer);
+        }
+    }
+}
+
+/// Data in memory of its own. What a GPU's read gives back may be a staging buffer that a later read
+/// fills anew.
+fn owned(data: TensorData) -> TensorData {
+    TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().clone(), data.dtype())
+}
+
+/// Carries the gradient of what came out of the last layer to the embeddings.
+fn walk_back(
+    model: &CausalLm,
+    pass: BlockInputs,
+    mut gradient: Tensor<2>,
+    buffer: &mut GradientBuffer,
+) {
+    let BlockInputs {
+        ids,
+        segments,
+        inputs,
+        ..
+    } = pass;
+    let through = |output: Tensor<2>, gradient: Tensor<2>| -> Gradients {
+        (output * Tensor::from_inner(gradient)).sum().backward()
+    };
+    for (layer, input) in inputs.into_iter().enumerate().rev() {
+        let input = match input {
+            Kept::Device(input) => input,
+            Kept::Host(data) => {
+                let dtype = data.dtype();
+                Tensor::from_data(data, (&gradient.device(), dtype))
+            }
+        };
+        let input = Tensor::from_inner(input).require_grad();
+        let mut block = model.packed_pass(&segments);
+        let output = model.layer(layer, input.clone(), &mut block);
+        let mut gradients = through(output, gradient);
+        gradient = input
+            .grad_remove(&mut gradients)
+            .expect("a layer depends on its input");
+        buffer.add(model, &mut gradients);
+    }
+    let mut gradients = through(model.embed(&ids), gradient);
+    buffer.add(model, &mut gradients);
+}
 
 /// The statistics of what a batch predicts, in the order of its predictions. Rows that nothing is
 /// asked of never reach the head.
@@ -32,21 +196,6 @@ pub fn logprobs_of_hidden(
 ) -> Logprobs {
     let (hidden, targets) = predictions(hidden, batch);
     model.logprobs(hidden, &targets, temperature)
-}
-
-/// Σ weight · log p over what a batch predicts, and the statistics without gradients. Cheaper than
-/// [`supervised_logprobs`], for losses whose gradient by each log-probability is known beforehand.
-///
-/// # Panics
-/// If nothing is supervised.
-pub fn weighted_logprobs(
-    model: &CausalLm,
-    batch: &TokenBatch,
-    weights: &[f32],
-    temperature: f64,
-) -> (Tensor<1>, Logprobs) {
-    let (hidden, targets) = predictions(hidden(model, batch), batch);
-    model.weighted_logprobs(hidden, &targets, constant(weights, model), temperature)
 }
 
 /// The hidden states that predict, and the targets.

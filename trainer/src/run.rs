@@ -19,13 +19,18 @@ use telemetry::{
 use crate::TrainError;
 use crate::checkpoint::{TrainState, read_state, restore};
 use crate::cli::Resume;
+use crate::forward::Recompute;
 use crate::interrupt;
 use crate::optimizer::AdamW;
 use crate::recipe::{
-    self, CptSettings, Dtype, Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
+    self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
+    Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler};
 use crate::stage::Stage;
+use crate::stages::preference::pairs::Pairs;
+use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
+use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
 use crate::stages::rl::Rl;
 use crate::stages::sft::Conversations;
@@ -120,10 +125,12 @@ fn run_locked(
             let stage = rl_stage(&context, settings, reference)?;
             context.train(stage, request, run_dir, lock, checkpoint, compute)
         }
-        StageSettings::Po(_) => Err(TrainError::Usage(
-            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are"
-                .to_owned(),
-        )),
+        StageSettings::Po(settings) => {
+            let device = request.device.device.clone();
+            let load = || Ok(CausalLm::load(&request.model_dir, &device, compute)?.0);
+            let stage = preference_stage(&context, settings, run_dir, &load)?;
+            context.train(stage, request, run_dir, lock, checkpoint, compute)
+        }
     }
 }
 
@@ -195,6 +202,7 @@ impl Context<'_> {
             log: self.log.clone(),
             samples: SampleLog::open(run_dir)?,
             recipe: self.recipe.clone(),
+            recompute: recompute(&self.recipe.model, &model),
             model,
             optimizer,
             step,
@@ -334,6 +342,58 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
     })
 }
 
+/// Opens the pairs and computes what their losses compare with.
+fn preference_stage(
+    context: &Context,
+    settings: &PoSettings,
+    run_dir: &RunDir,
+    load: &dyn Fn() -> Result<CausalLm, TrainError>,
+) -> Result<Preference, TrainError> {
+    let data = &context.recipe.data;
+    let with_reference = settings.loss_type.iter().any(|loss| loss.needs_reference());
+    let interrupter = interrupt::on_signal();
+    let open = |paths: &[PathBuf], name: &str| {
+        let pairs = Pairs::open(
+            paths,
+            context.on_bad_record(),
+            context.model_dir,
+            context.document_start,
+        )?;
+        let mut reference = Vec::new();
+        if with_reference {
+            let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
+            let key = ReferenceKey::measure(context.model_dir, paths, settings, kto)?;
+            let computed = reference_logprobs(
+                &run_dir.path().join(name),
+                &key,
+                &pairs,
+                data.per_device_train_batch_size,
+                load,
+                &|| interrupter.should_stop(),
+            )?;
+            reference = computed.ok_or(TrainError::Stopped { step: 0 })?;
+        }
+        Ok::<_, TrainError>(PairData { pairs, reference })
+    };
+    let train = open(context.recipe.require_train_data()?, "reference.jsonl")?;
+    let eval = match data.eval_data.as_slice() {
+        [] => None,
+        paths => Some(open(paths, "reference-eval.jsonl")?),
+    };
+    let batch = [
+        data.per_device_train_batch_size,
+        data.gradient_accumulation_steps,
+    ];
+    let shuffle = context.shuffle_seed();
+    Ok(Preference::new(
+        settings.clone(),
+        train,
+        eval,
+        batch,
+        shuffle,
+    ))
+}
+
 fn rl_stage(
     context: &Context,
     settings: &RlSettings,
@@ -425,6 +485,20 @@ fn starting_checkpoint(
             let state = read_state(&path)?;
             Ok(Some((path, state)))
         }
+    }
+}
+
+/// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
+const RECOMPUTE_FROM: u64 = 1_000_000_000;
+
+fn recompute(settings: &ModelSettings, model: &CausalLm) -> Recompute {
+    let large = model.config().num_parameters() >= RECOMPUTE_FROM;
+    match (settings.gradient_checkpointing, large) {
+        (GradientCheckpointing::False, _) | (GradientCheckpointing::Auto, false) => {
+            Recompute::Nothing
+        }
+        _ if settings.activation_offloading => Recompute::BlocksOnHost,
+        _ => Recompute::Blocks,
     }
 }
 

@@ -7,6 +7,7 @@ use telemetry::event::EvaluationRow;
 use telemetry::{Fields, SampleRecord};
 
 use crate::TrainError;
+use crate::forward::Forward;
 use crate::recipe::StageName;
 
 /// A stage: where its batches come from, what their loss is, what it measures. Clipping, stepping,
@@ -34,7 +35,7 @@ pub trait Stage {
 
     /// The loss of one micro-batch, divided by the counts of the whole step, so that the losses of
     /// its micro-batches add up. `None` where nothing in it is trained on.
-    fn loss(&mut self, model: &CausalLm, batch: &Self::MicroBatch) -> Option<Tensor<1>>;
+    fn loss(&mut self, forward: &Forward, batch: &Self::MicroBatch) -> Option<Tensor<1>>;
 
     /// Tokens a micro-batch puts through the model.
     fn num_tokens(&self, batch: &Self::MicroBatch) -> usize;

@@ -12,7 +12,7 @@ use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 
 use crate::TrainError;
 use crate::checkpoint::{self, TrainState};
-use crate::forward::host_loss;
+use crate::forward::{Forward, Recompute, host_loss};
 use crate::monitor::{SystemMonitor, Throughput};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
@@ -31,6 +31,8 @@ pub struct Training {
     pub recipe: Recipe,
     /// The model being trained.
     pub model: CausalLm,
+    /// What a forward pass keeps.
+    pub recompute: Recompute,
     /// The optimizer with its moments.
     pub optimizer: AdamW,
     /// Optimizer steps taken.
@@ -125,10 +127,10 @@ impl Training {
         let mut gradients = GradientBuffer::default();
         let mut loss = 0.0;
         for batch in &batches {
-            if let Some(batch_loss) = stage.loss(&self.model, batch) {
+            let forward = Forward::new(&self.model, self.recompute);
+            if let Some(batch_loss) = stage.loss(&forward, batch) {
                 loss += host_loss(&batch_loss);
-                let mut batch_gradients = batch_loss.backward();
-                gradients.add(&self.model, &mut batch_gradients);
+                forward.backward(&batch_loss, &mut gradients);
             }
         }
         let grad_norm = gradients.global_norm();

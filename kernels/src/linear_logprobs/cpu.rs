@@ -6,7 +6,7 @@ use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::one_pass::{OnePassOps, weighted_sum};
-use super::{LinearLogprobsOps, LogprobsOptions};
+use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cpu::{
     Into, Mat, Threads, contiguous, exp, gemm, max, tanh, tensor, values, vectorized,
 };
@@ -25,19 +25,19 @@ impl LinearLogprobsOps for Flex {
         let [vocab, _] = head.shape().dims();
         let (hidden, head) = (contiguous(hidden), contiguous(head));
         let (hidden, head) = (values(&hidden), values(&head));
-        let mut columns = vec![0.0; tokens * 4];
+        let mut columns = vec![0.0; tokens * COLUMNS];
         let mut logits = Vec::new();
         for (start, rows) in chunks(tokens, vocab) {
             product(&mut logits, hidden, head, [start, rows, vocab, width]);
             logits
                 .par_chunks_mut(vocab)
-                .zip(columns[start * 4..].par_chunks_mut(4))
+                .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
                 .zip(&targets[start..start + rows])
                 .for_each(|((logits, columns), &target)| {
                     vectorized(|| columns.copy_from_slice(&statistics(logits, target, options)));
                 });
         }
-        tensor(columns, [tokens, 4])
+        tensor(columns, [tokens, COLUMNS])
     }
 
     fn linear_logprobs_backward(
@@ -60,8 +60,8 @@ impl LinearLogprobsOps for Flex {
             product(&mut logits, hidden, head, [start, rows, vocab, width]);
             logits
                 .par_chunks_mut(vocab)
-                .zip(columns[start * 4..].par_chunks(4))
-                .zip(grad[start * 4..].par_chunks(4))
+                .zip(columns[start * COLUMNS..].par_chunks(COLUMNS))
+                .zip(grad[start * COLUMNS..].par_chunks(COLUMNS))
                 .zip(&targets[start..start + rows])
                 .for_each(|(((logits, columns), grad), &target)| {
                     vectorized(|| {
@@ -110,7 +110,7 @@ impl OnePassOps for Flex {
         let [vocab, _] = head.shape().dims();
         let [hidden, head, weights] = [hidden, head, weights].map(contiguous);
         let (hidden, head, weights) = (values(&hidden), values(&head), values(&weights));
-        let mut columns = vec![0.0; tokens * 4];
+        let mut columns = vec![0.0; tokens * COLUMNS];
         let mut grad_hidden = vec![0.0; tokens * width];
         let mut grad_head = vec![0.0; vocab * width];
         let mut logits = Vec::new();
@@ -118,7 +118,7 @@ impl OnePassOps for Flex {
             product(&mut logits, hidden, head, [start, rows, vocab, width]);
             logits
                 .par_chunks_mut(vocab)
-                .zip(columns[start * 4..].par_chunks_mut(4))
+                .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
                 .zip(&weights[start..start + rows])
                 .zip(&targets[start..start + rows])
                 .for_each(|(((logits, columns), &weight), &target)| {
@@ -138,7 +138,7 @@ impl OnePassOps for Flex {
             );
         }
         (
-            tensor(columns, [tokens, 4]),
+            tensor(columns, [tokens, COLUMNS]),
             tensor(grad_hidden, [tokens, width]),
             tensor(grad_head, [vocab, width]),
         )
@@ -225,11 +225,11 @@ fn scaled(logits: &mut [f32], options: LogprobsOptions) {
 }
 
 #[inline(always)]
-fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32; 4] {
+fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32; COLUMNS] {
     scaled(logits, options);
     let largest = max(logits);
-    // Eight fixed lanes each for Σe, Σe·(z − max) and Σz.
-    let mut lanes = [[0.0f32; 8]; 3];
+    // Eight fixed lanes each for Σe, Σe·(z − max), Σz and Σe².
+    let mut lanes = [[0.0f32; 8]; 4];
     let mut add = |lane: usize, z: f32| {
         let shifted = z - largest;
         let e = exp(shifted);
@@ -238,6 +238,7 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
         lanes[0][lane] += e;
         lanes[1][lane] += weighted;
         lanes[2][lane] += z;
+        lanes[3][lane] += e * e;
     };
     let (chunks, rest) = logits.as_chunks::<8>();
     for chunk in chunks {
@@ -248,14 +249,17 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
     for (lane, &z) in rest.iter().enumerate() {
         add(lane, z);
     }
-    let [total, weighted, sum] = lanes.map(|lanes| lanes.iter().sum::<f32>());
+    let [total, weighted, sum, squares] = lanes.map(|lanes| lanes.iter().sum::<f32>());
     let log_total = total.ln();
-    let logprob = logits[target as usize] - largest - log_total;
+    let target_logit = logits[target as usize];
     [
-        logprob,
+        target_logit - largest - log_total,
         largest + log_total,
         log_total - weighted / total,
         sum / logits.len() as f32,
+        squares.ln() - 2.0 * log_total,
+        // A NaN in the row is no right answer.
+        f32::from(u8::from(target_logit >= largest && !total.is_nan())),
     ]
 }
 
@@ -268,11 +272,9 @@ fn grad_logits(
     target: u32,
     options: LogprobsOptions,
 ) {
-    let &[_, logsumexp, entropy, _] = columns else {
-        unreachable!("four columns")
-    };
-    let &[g_logprob, g_logsumexp, g_entropy, g_mean] = grad else {
-        unreachable!("four columns")
+    let (logsumexp, entropy) = (columns[1], columns[2]);
+    let &[g_logprob, g_logsumexp, g_entropy, g_mean, ..] = grad else {
+        unreachable!("four columns have gradients")
     };
     if [g_logprob, g_logsumexp, g_entropy, g_mean] == [0.0; 4] {
         logits.fill(0.0);

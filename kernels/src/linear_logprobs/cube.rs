@@ -17,7 +17,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::one_pass::{OnePassOps, weighted_sum};
-use super::{LinearLogprobsOps, LogprobsOptions};
+use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cube::{
     contiguous, cube_max, cube_sum, cubes, empty, reshaped, saturating_tanh, upload,
 };
@@ -28,8 +28,8 @@ const CHUNK_VALUES: usize = 1 << 25;
 const UNITS: u32 = 256;
 /// Below every logit, and finite, so that no difference of two maxima is NaN.
 const LOWEST: f32 = -1e30;
-/// What is kept of a token between chunks: the largest z, Σe, Σe·(z − largest), Σz and z(target).
-const STATE: usize = 5;
+/// What is kept of a token between chunks: the largest z, Σe, Σe·(z − largest), Σz, z(target) and Σe².
+const STATE: usize = 6;
 
 impl LinearLogprobsOps for CubeBackend {
     fn linear_logprobs(
@@ -59,7 +59,7 @@ impl LinearLogprobsOps for CubeBackend {
                 options.softcap.is_some(),
             );
         }
-        let columns = empty(&hidden, [tokens, 4], DType::F32);
+        let columns = empty(&hidden, [tokens, COLUMNS], DType::F32);
         finish::launch(
             &hidden.client,
             cubes(tokens.div_ceil(UNITS as usize)),
@@ -147,7 +147,11 @@ impl OnePassOps for CubeBackend {
         let tokens = targets.len();
         let columns = Self::linear_logprobs(hidden.clone(), head.clone(), targets.clone(), options);
         let weights = reshaped(weights, [tokens, 1]);
-        let zeros = numeric::zeros(weights.device.clone(), [tokens, 3].into(), DType::F32);
+        let zeros = numeric::zeros(
+            weights.device.clone(),
+            [tokens, COLUMNS - 1].into(),
+            DType::F32,
+        );
         let grad = Self::float_cat(vec![weights, zeros], 1);
         let (grad_hidden, grad_head) =
             Self::linear_logprobs_backward(hidden, head, columns.clone(), grad, targets, options);
@@ -217,6 +221,7 @@ fn fold(
     let mut total = 0.0f32;
     let mut weighted = 0.0f32;
     let mut sum = 0.0f32;
+    let mut squares = 0.0f32;
     let mut column = UNIT_POS as usize;
     while column < width {
         let z = scaled(logits[start + column], cap, inverse_temperature, capped);
@@ -227,22 +232,26 @@ fn fold(
             weighted += e * (z - largest);
         }
         sum += z;
+        squares += e * e;
         column += 256;
     }
     let total = cube_sum(total, &mut scratch, UNITS);
     let weighted = cube_sum(weighted, &mut scratch, UNITS);
     let sum = cube_sum(sum, &mut scratch, UNITS);
+    let squares = cube_sum(squares, &mut scratch, UNITS);
     if UNIT_POS == 0 {
         let at = token * STATE;
         let mut before = LOWEST.runtime();
         let mut total_before = 0.0f32;
         let mut weighted_before = 0.0f32;
         let mut sum_before = 0.0f32;
+        let mut squares_before = 0.0f32;
         if first > 0 {
             before = state[at];
             total_before = state[at + 1];
             weighted_before = state[at + 2];
             sum_before = state[at + 3];
+            squares_before = state[at + 5];
         }
         let now = max(before, largest);
         let shift_before = before - now;
@@ -254,6 +263,7 @@ fn fold(
         state[at + 2] = factor_before * (weighted_before + total_before * shift_before)
             + factor * (weighted + total * shift);
         state[at + 3] = sum_before + sum;
+        state[at + 5] = squares_before * factor_before * factor_before + squares * factor * factor;
         let target = targets[token] as usize;
         if target >= first && target < first + width {
             let logit = logits[start + target - first];
@@ -271,10 +281,17 @@ fn finish(state: &[f32], columns: &mut [f32], tokens: usize, vocab: f32) {
         let largest = state[at];
         let total = state[at + 1];
         let log_total = total.ln();
-        columns[token * 4] = state[at + 4] - largest - log_total;
-        columns[token * 4 + 1] = largest + log_total;
-        columns[token * 4 + 2] = log_total - state[at + 2] / total;
-        columns[token * 4 + 3] = state[at + 3] / vocab;
+        let out = token * COLUMNS;
+        columns[out] = state[at + 4] - largest - log_total;
+        columns[out + 1] = largest + log_total;
+        columns[out + 2] = log_total - state[at + 2] / total;
+        columns[out + 3] = state[at + 3] / vocab;
+        columns[out + 4] = state[at + 5].ln() - 2.0f32 * log_total;
+        let mut correct = 0.0f32;
+        if state[at + 4] >= largest {
+            correct = 1.0;
+        }
+        columns[out + 5] = correct;
     }
 }
 
@@ -297,12 +314,12 @@ fn grad_logits(
     if token >= tokens {
         terminate!();
     }
-    let logsumexp = columns[token * 4 + 1];
-    let entropy = columns[token * 4 + 2];
-    let g_logprob = grad[token * 4];
-    let g_softmax = grad[token * 4 + 1] - g_logprob;
-    let g_entropy = grad[token * 4 + 2];
-    let g_each = grad[token * 4 + 3] * inverse_vocab;
+    let logsumexp = columns[token * COLUMNS + 1];
+    let entropy = columns[token * COLUMNS + 2];
+    let g_logprob = grad[token * COLUMNS];
+    let g_softmax = grad[token * COLUMNS + 1] - g_logprob;
+    let g_entropy = grad[token * COLUMNS + 2];
+    let g_each = grad[token * COLUMNS + 3] * inverse_vocab;
     let wanted = g_logprob != 0.0 || g_softmax != 0.0 || g_entropy != 0.0 || g_each != 0.0;
     let target = targets[token] as usize;
     let start = token * width;

@@ -10,6 +10,8 @@
 //! | logsumexp | log Σ exp(z) | p |
 //! | entropy | −Σ p·log p | −p·(log p + H) |
 //! | mean logit | Σ z / vocab | 1 / vocab |
+//! | log Σ p² | logsumexp(2z) − 2·logsumexp(z) | none |
+//! | correct | 1 where no logit is above z_y, else 0 | none |
 //!
 //! The backward recomputes the logits chunk by chunk; [`weighted_logprobs`] does not need to.
 
@@ -39,6 +41,9 @@ pub struct LogprobsOptions {
     pub softcap: Option<f32>,
 }
 
+/// Columns of the statistics; the first four have gradients.
+const COLUMNS: usize = 6;
+
 /// The statistics of each token, each `[tokens]`. Clones share one computation.
 #[derive(Clone, Debug)]
 pub struct Logprobs {
@@ -64,6 +69,17 @@ impl Logprobs {
     /// The mean of the logits.
     pub fn mean_logit(&self) -> Tensor<1> {
         self.column(3)
+    }
+
+    /// log Σ p², what a token drawn from the distribution has as its mean probability; constant to
+    /// autodiff.
+    pub fn log_collision(&self) -> Tensor<1> {
+        self.column(4).detach()
+    }
+
+    /// 1 where the target is the likeliest token, else 0; constant to autodiff.
+    pub fn correct(&self) -> Tensor<1> {
+        self.column(5).detach()
     }
 
     fn detach(self) -> Self {
@@ -117,8 +133,8 @@ fn check_targets(hidden: &Tensor<2>, head: &Tensor<2>, targets: &[u32]) {
 /// The operation on a backend's own tensors.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait LinearLogprobsOps: Backend {
-    /// `[tokens, 4]`.
-    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([hidden[0], 4]))]
+    /// `[tokens, COLUMNS]`.
+    #[fusion(dtype = burn_backend::DType::F32, shape = burn_backend::Shape::from([hidden[0], COLUMNS]))]
     fn linear_logprobs(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,

@@ -56,10 +56,10 @@ pub fn weighted_logprobs(
 /// The operation on a backend's own tensors.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait OnePassOps: Backend {
-    /// The sum `[1]` and the columns `[tokens, 4]`.
+    /// The sum `[1]` and the columns `[tokens, COLUMNS]`.
     #[fusion(meta = |hidden, _head, _weights, _targets, _options| (
         burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([1]), burn_backend::DType::F32),
-        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([hidden.shape[0], 4]), burn_backend::DType::F32),
+        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([hidden.shape[0], super::COLUMNS]), burn_backend::DType::F32),
     ))]
     fn weighted_logprobs(
         hidden: FloatTensor<Self>,
@@ -71,7 +71,7 @@ pub(crate) trait OnePassOps: Backend {
 
     /// The columns, and the gradients of the hidden states and of the head.
     #[fusion(meta = |hidden, head, _weights, _targets, _options| (
-        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([hidden.shape[0], 4]), burn_backend::DType::F32),
+        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([hidden.shape[0], super::COLUMNS]), burn_backend::DType::F32),
         hidden.clone(),
         head.clone(),
     ))]

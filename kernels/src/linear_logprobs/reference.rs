@@ -4,7 +4,7 @@ use super::LogprobsOptions;
 use crate::rms_norm::reference::upcast;
 
 /// The definition, in plain tensor operations: the whole `[tokens, vocab]`, in float32 after the
-/// product. Returns `[tokens, 4]`.
+/// product. Returns `[tokens, COLUMNS]`, constant in the last two.
 pub fn linear_logprobs(
     hidden: Tensor<2>,
     head: Tensor<2>,
@@ -27,8 +27,21 @@ pub fn linear_logprobs(
     let targets = Tensor::<2, Int>::from_data(targets, &logits.device());
     let logprobs = activation::log_softmax(logits.clone(), 1);
     let logprob = logprobs.clone().gather(1, targets.clone());
-    let logsumexp = logits.clone().gather(1, targets) - logprob.clone();
-    let entropy = -(logprobs.clone().exp() * logprobs).sum_dim(1);
+    let target_logit = logits.clone().gather(1, targets);
+    let logsumexp = target_logit.clone() - logprob.clone();
+    let p = logprobs.clone().exp();
+    let entropy = -(p.clone() * logprobs).sum_dim(1);
+    let log_collision = p.powf_scalar(2.0).sum_dim(1).log().detach();
+    let correct = target_logit.greater_equal(logits.clone().max_dim(1));
+    let correct = correct.float().cast(logprob.dtype());
     let mean_logit = logits.mean_dim(1);
-    Tensor::cat(vec![logprob, logsumexp, entropy, mean_logit], 1)
+    let columns = vec![
+        logprob,
+        logsumexp,
+        entropy,
+        mean_logit,
+        log_collision,
+        correct,
+    ];
+    Tensor::cat(columns, 1)
 }

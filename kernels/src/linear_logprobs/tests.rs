@@ -33,6 +33,8 @@ fn linear_logprobs_is_its_reference_in_every_column() {
                         got.logsumexp(),
                         got.entropy(),
                         got.mean_logit(),
+                        got.log_collision(),
+                        got.correct(),
                     ];
                     Tensor::cat(columns.to_vec(), 0)
                 },
@@ -69,6 +71,13 @@ fn a_logit_of_minus_infinity_has_no_probability_and_a_nan_stays_in_its_row() {
         );
         assert!(logprobs[1].is_nan(), "{device_name}: {logprobs:?}");
         assert_eq!(logprobs[2], f64::NEG_INFINITY, "{device_name}");
+        // p = 0.2689, 0.7311: Σp² = 0.6068; the third token is the likeliest.
+        let log_collision = host(got.log_collision());
+        assert!(
+            (log_collision[0] + 0.499_595_4).abs() < 1e-5,
+            "{device_name}: {log_collision:?}"
+        );
+        assert_eq!(host(got.correct())[0], 0.0, "{device_name}");
         let entropy = host(got.entropy());
         assert!(
             (entropy[0] - 0.582_203_1).abs() < 1e-6,

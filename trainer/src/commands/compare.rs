@@ -24,9 +24,12 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), TrainError> {
             } else {
                 named
             };
-            sides
+            // Each side is reported, whatever the other came to.
+            let results: Vec<_> = sides
                 .into_iter()
-                .try_for_each(|side| nan(args, &batch, side))
+                .map(|side| nan(args, &batch, side))
+                .collect();
+            results.into_iter().collect()
         }
     }
 }

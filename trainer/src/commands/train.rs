@@ -10,9 +10,6 @@ use crate::recipe::{RawRecipe, StageName, for_stage, unused_keys};
 use crate::run::{self, RunEnd, RunRequest};
 use crate::table;
 
-/// The stages there are, in the order they build on one another.
-const STAGES: [StageName; 3] = [StageName::Cpt, StageName::Sft, StageName::Rl];
-
 /// Runs the named stage, and before it what it builds on: in the demo the earlier stages whose
 /// checkpoints are missing, with `--stage all` every stage.
 pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
@@ -29,7 +26,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
             output.display()
         );
     }
-    let stages = stages(args)?;
+    let stages = stages(args);
     let demo = match args.is_demo() {
         true => Some(prepare_demo(args, &raw, &output, &device)?),
         false => None,
@@ -89,23 +86,11 @@ fn demo_prefix(args: &TrainArgs) -> &'static str {
     if args.is_demo() { "demo-" } else { "" }
 }
 
-fn stages(args: &TrainArgs) -> Result<Vec<StageName>, TrainError> {
-    if args.stage == StageChoice::Po {
-        return Err(TrainError::Usage(
-            "the preference stage is not there yet\nhint: the stages cpt, sft and rl are"
-                .to_owned(),
-        ));
-    }
+fn stages(args: &TrainArgs) -> Vec<StageName> {
     match args.stage.named() {
-        None => {
-            eprintln!("note: the preference stage is not there yet and is left out");
-            Ok(STAGES.to_vec())
-        }
-        Some(named) if args.is_demo() => {
-            let last = STAGES.iter().position(|&stage| stage == named);
-            Ok(STAGES[..=last.expect("po was refused")].to_vec())
-        }
-        Some(named) => Ok(vec![named]),
+        None => StageName::ALL.to_vec(),
+        Some(named) if args.is_demo() => StageName::ALL[..=named as usize].to_vec(),
+        Some(named) => vec![named],
     }
 }
 

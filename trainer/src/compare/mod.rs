@@ -87,6 +87,7 @@ pub fn compare(
 ) -> Vec<Row> {
     let blocks = Block::all(a.model.config());
     assert_eq!(blocks, Block::all(b.model.config()), "two models");
+    let epsilon = tolerance::epsilon([a, b]);
     let mut rows = Vec::new();
 
     // What goes into each block on its side's own path.
@@ -101,7 +102,7 @@ pub fn compare(
         rows.extend(compared(
             Direction::Forward,
             block,
-            bound,
+            [bound, epsilon],
             [&on_a, &same, &on_b],
         ));
         inputs.push([on_a, on_b].map(last));
@@ -119,7 +120,7 @@ pub fn compare(
         rows.extend(compared(
             Direction::Backward,
             block,
-            bound,
+            [bound, epsilon],
             [&on_a, &same, &on_b],
         ));
         upstream = [on_a, on_b].map(input_gradient);
@@ -135,7 +136,7 @@ pub fn first_diverging(rows: &[Row]) -> Option<&Row> {
 fn compared(
     direction: Direction,
     block: Block,
-    bound: f64,
+    [bound, epsilon]: [f64; 2],
     [a, same, carried]: [&[Named]; 3],
 ) -> Vec<Row> {
     assert!(
@@ -144,8 +145,8 @@ fn compared(
     );
     // A gradient that cancels to nothing has no size of its own to be measured against: eight roundings
     // of the block's largest tensor, as in the kernels' parity tests, are not held against it.
-    let largest = a.iter().map(|named| named.size).fold(0.0, f64::max);
-    let floor = 8.0 * f64::from(f32::EPSILON) * largest / bound;
+    let sizes = a.iter().map(|named| named.size).filter(|s| s.is_finite());
+    let floor = 8.0 * epsilon * sizes.fold(0.0, f64::max) / bound;
     let relative = |other: &Named, a: &Named| {
         relative_error(distance(&other.values, &a.values), a.size.max(floor))
     };

@@ -16,8 +16,7 @@ use super::{Block, Direction, Side};
 ///
 /// where ε = 2u is that of the coarser side. It takes the operations to be well-conditioned.
 pub(super) fn bound(sides: [&Side; 2], batch: &TokenBatch, block: Block, way: Direction) -> f64 {
-    let epsilon = sides.map(|side| epsilon(side.model.dtype()));
-    let epsilon = epsilon[0].max(epsilon[1]);
+    let epsilon = epsilon(sides);
     let sums = (num_terms(sides[0], batch, block, way) as f64).sqrt();
     num_operations(block, way) * (epsilon + sums * f64::from(f32::EPSILON))
 }
@@ -58,12 +57,14 @@ fn num_terms(side: &Side, batch: &TokenBatch, block: Block, way: Direction) -> u
     }
 }
 
-fn epsilon(dtype: DType) -> f64 {
-    match dtype {
+/// ε of the coarser side.
+pub(super) fn epsilon(sides: [&Side; 2]) -> f64 {
+    let [a, b] = sides.map(|side| match side.model.dtype() {
         DType::BF16 => 2f64.powi(-7),
         DType::F16 => 2f64.powi(-10),
         _ => f64::from(f32::EPSILON),
-    }
+    });
+    a.max(b)
 }
 
 /// The distance as a part of a size; two zeros do not differ.

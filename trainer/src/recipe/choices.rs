@@ -121,14 +121,74 @@ choices! {
         Last = "last",
     }
 
-    /// The loss of a preference pair.
+    /// The loss of a preference pair: see [`losses::preference`].
     pub enum PreferenceLossType {
-        /// DPO: `-log sigmoid(beta * margin)`.
+        /// DPO.
         Sigmoid = "sigmoid",
-        /// `max(0, 1 - beta * margin)`.
+        /// DPO of the margin of the means over tokens (Tülu 3).
+        SigmoidNorm = "sigmoid_norm",
+        /// SLiC's hinge.
         Hinge = "hinge",
-        /// IPO: the squared distance of the per-token margin from `1 / (2 beta)`.
+        /// IPO.
         Ipo = "ipo",
+        /// Robust DPO, against a share `label_smoothing` of flipped labels.
+        Robust = "robust",
+        /// EXO, with labels smoothed by `label_smoothing`.
+        ExoPair = "exo_pair",
+        /// NCA.
+        NcaPair = "nca_pair",
+        /// BCO on pairs.
+        BcoPair = "bco_pair",
+        /// SPPO with hard labels.
+        SppoHard = "sppo_hard",
+        /// AOT on pairs.
+        Aot = "aot",
+        /// AOT on chosen and rejected answers by themselves.
+        AotUnpaired = "aot_unpaired",
+        /// APO-zero.
+        ApoZero = "apo_zero",
+        /// APO-down.
+        ApoDown = "apo_down",
+        /// DiscoPOP.
+        Discopop = "discopop",
+        /// Cross-entropy of the chosen answers.
+        Sft = "sft",
+        /// KTO, each answer by itself.
+        Kto = "kto",
+        /// CPO.
+        Cpo = "cpo",
+        /// CPO with the hinge.
+        CpoHinge = "cpo_hinge",
+        /// CPO with IPO's square.
+        CpoIpo = "cpo_ipo",
+        /// SimPO.
+        Simpo = "simpo",
+        /// ORPO.
+        Orpo = "orpo",
+        /// ARPO, of X-ALMA.
+        Arpo = "arpo",
+    }
+
+    /// The divergence that holds the policy to its reference.
+    pub enum FDivergenceType {
+        /// KL(policy || reference): plain DPO.
+        ReverseKl = "reverse_kl",
+        /// KL(reference || policy).
+        ForwardKl = "forward_kl",
+        /// Jensen-Shannon.
+        JsDivergence = "js_divergence",
+        /// The alpha-divergence of `f_alpha_divergence_coef`.
+        AlphaDivergence = "alpha_divergence",
+    }
+
+    /// What the backward pass computes again instead of keeping it.
+    pub enum GradientCheckpointing {
+        /// Blocks, where the model has a billion parameters or more.
+        Auto = "auto",
+        /// Each block, from its input.
+        True = "true",
+        /// Nothing.
+        False = "false",
     }
 
     /// How the token losses of a step's completions are averaged.

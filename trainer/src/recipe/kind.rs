@@ -19,6 +19,8 @@ pub enum Kind {
     Float(Bound<f64>, Bound<f64>),
     /// One word of a list.
     Choice(&'static [&'static str]),
+    /// One word of a list, or several.
+    Choices(&'static [&'static str]),
     /// A path.
     Path,
     /// One path or a list of paths.
@@ -27,6 +29,8 @@ pub enum Kind {
     Names,
     /// A list of numbers, or a table of `name = number`.
     Weights,
+    /// A list of numbers.
+    Numbers,
 }
 
 impl Kind {
@@ -44,6 +48,18 @@ impl Kind {
             (Self::Choice(words), Value::String(word)) => {
                 words.contains(&word.as_str()).then(|| value.clone())
             }
+            // `true` in a list of words is the word.
+            (Self::Choice(words), Value::Boolean(word)) => {
+                let word = word.to_string();
+                words.contains(&word.as_str()).then(|| Value::String(word))
+            }
+            (Self::Choices(words), Value::String(word)) => words
+                .contains(&word.as_str())
+                .then(|| Value::Array(vec![value.clone()])),
+            (Self::Choices(words), Value::Array(items)) => {
+                let known = |item: &Value| item.as_str().is_some_and(|word| words.contains(&word));
+                (!items.is_empty() && items.iter().all(known)).then(|| value.clone())
+            }
             (Self::Path, Value::String(path)) => (!path.is_empty()).then(|| value.clone()),
             (Self::Paths | Self::Names, Value::String(text)) => {
                 (!text.is_empty()).then(|| Value::Array(vec![value.clone()]))
@@ -52,7 +68,7 @@ impl Kind {
                 let filled = |item: &Value| item.as_str().is_some_and(|text| !text.is_empty());
                 items.iter().all(filled).then(|| value.clone())
             }
-            (Self::Weights, Value::Array(items)) => {
+            (Self::Weights | Self::Numbers, Value::Array(items)) => {
                 let numbers: Option<Vec<Value>> = items
                     .iter()
                     .map(|item| finite(item).map(Value::Float))
@@ -74,7 +90,7 @@ impl Kind {
     pub(crate) fn is_text(&self) -> bool {
         matches!(
             self,
-            Self::Choice(_) | Self::Path | Self::Paths | Self::Names
+            Self::Choice(_) | Self::Choices(_) | Self::Path | Self::Paths | Self::Names
         )
     }
 }
@@ -100,9 +116,11 @@ impl fmt::Display for Kind {
                 (Unbounded, Unbounded) => f.write_str("a finite number"),
             },
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Choices(words) => write!(f, "one of {}, or a list of them", words.join(", ")),
             Self::Path => f.write_str("a path in quotes"),
             Self::Paths => f.write_str("a path in quotes, or a list of them"),
             Self::Names => f.write_str("a name in quotes, or a list of them"),
+            Self::Numbers => f.write_str("a list of finite numbers"),
             Self::Weights => f.write_str("a list of finite numbers, or a table of name = number"),
         }
     }

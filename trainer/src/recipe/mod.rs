@@ -33,8 +33,8 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 pub use choices::{
-    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite, Optim, PolicyLossType, PreferenceLossType,
-    ScaleRewards, StageName, TrainTurns, UnknownWord,
+    Dtype, FDivergenceType, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite,
+    Optim, PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

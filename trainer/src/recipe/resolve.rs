@@ -5,12 +5,12 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use super::choices::{LrSchedulerType, StageName};
+use super::choices::{LrSchedulerType, PreferenceLossType, StageName};
 use super::error::{Origin, RecipeError, RecipeErrors};
 use super::kind::spelled;
 use super::raw::{Entry, Layer, RawRecipe};
 use super::schema::{self, DefaultValue, Key};
-use super::stage_settings::StageSettings;
+use super::stage_settings::{PoSettings, StageSettings};
 use super::{Recipe, nearest};
 
 /// The recipe of one stage.
@@ -221,6 +221,9 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
         );
         errors.push(RecipeError::new(None, message).hint("their sum may be 1 at most"));
     }
+    if let StageSettings::Po(po) = &recipe.stage {
+        errors.extend(preference_disagreements(po));
+    }
     if let StageSettings::Rl(rl) = &recipe.stage
         && !rl.reward_funcs.is_empty()
     {
@@ -233,6 +236,26 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
             let hint = format!("reward_funcs are {}", rl.reward_funcs.join(", "));
             errors.push(RecipeError::new(None, message).hint(hint));
         }
+    }
+    errors
+}
+
+fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
+    use PreferenceLossType::{Aot, AotUnpaired, ExoPair};
+    let mut errors = Vec::new();
+    let has = |loss| po.loss_type.contains(&loss);
+    if !po.loss_weights.is_empty() && po.loss_weights.len() != po.loss_type.len() {
+        let (weights, losses) = (po.loss_weights.len(), po.loss_type.len());
+        let message = format!("loss_weights has {weights} numbers for {losses} losses");
+        errors.push(RecipeError::new(None, message).hint("give one weight for each of loss_type"));
+    }
+    if has(ExoPair) && po.label_smoothing == 0.0 {
+        let message = "loss_type = \"exo_pair\" needs label_smoothing above 0";
+        errors.push(RecipeError::new(None, message).hint("its authors use 1e-3"));
+    }
+    if po.use_weighting && (has(Aot) || has(AotUnpaired)) {
+        let message = "use_weighting weighs pairs, and aot compares distributions of answers";
+        errors.push(RecipeError::new(None, message).hint("set use_weighting = false"));
     }
     errors
 }

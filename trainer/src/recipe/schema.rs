@@ -133,6 +133,11 @@ pub(super) const fn choice(words: &'static [&'static str]) -> Spec {
     Spec::new(Kind::Choice(words))
 }
 
+/// A key that takes one or several of these words.
+pub(super) const fn choices(words: &'static [&'static str]) -> Spec {
+    Spec::new(Kind::Choices(words))
+}
+
 /// Declares a settings struct and the schema of its keys: see the module's documentation.
 macro_rules! settings {
     (

@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 
 use super::choices::{
-    Dtype, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
+    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
@@ -22,6 +22,13 @@ settings! {
         /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; master
         /// weights are float32 whatever it is.
         dtype: Dtype = choice(Dtype::NAMES).default("'auto'");
+        /// Compute each block again in the backward pass instead of keeping all that it made: memory
+        /// for a third more time. auto does where the model has a billion parameters or more.
+        gradient_checkpointing: GradientCheckpointing =
+            choice(GradientCheckpointing::NAMES).default("'auto'");
+        /// Keep what goes into the blocks in the host's memory, where gradient_checkpointing keeps
+        /// nothing else.
+        activation_offloading: bool = boolean().default("false");
         /// Rank of the low-rank adapters; 0 trains every parameter.
         lora_r: u32 = integer(0, 0)
             .default("0")

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use super::choices::{
-    PolicyLossType, PreferenceLossType, ScaleRewards,
+    FDivergenceType, PolicyLossType, PreferenceLossType, ScaleRewards,
     StageName::{self, Cpt, Po, Rl, Sft},
     TrainTurns,
 };
 use super::kind::{Kind, MAX_COUNT};
-use super::schema::{Spec, boolean, choice, float, integer, settings};
+use super::schema::{Spec, boolean, choice, choices, float, integer, settings};
 
 const MAX_LENGTH_ALIASES: &[&str] = &["cutoff_len", "sequence_len", "max_seq_length"];
 
@@ -70,13 +70,37 @@ settings! {
         max_length: usize = integer(2, MAX_COUNT).default("2048").aliases(MAX_LENGTH_ALIASES);
         /// The scale of a pair's margin: how strongly the policy is held to the reference.
         beta: f64 = float(Excluded(0.0), Unbounded).default("0.01");
-        /// The loss of a pair. sigmoid is DPO's, and WPO's with use_weighting.
-        loss_type: PreferenceLossType =
-            choice(PreferenceLossType::NAMES).default("'sigmoid'");
+        /// The loss of a pair, or several that are added up. sigmoid is DPO's, and WPO's with
+        /// use_weighting; cpo, simpo, orpo and arpo need no reference.
+        loss_type: Vec<PreferenceLossType> =
+            choices(PreferenceLossType::NAMES).default("['sigmoid']");
+        /// Weight of each loss of loss_type; none, and each weighs 1.
+        loss_weights: Vec<f64> = Spec::new(Kind::Numbers).default("[]");
+        /// Share of pairs taken to be the wrong way round.
+        label_smoothing: f64 = float(Included(0.0), Excluded(0.5)).default("0.0");
         /// Weigh each pair by how likely the policy is to write it (WPO); false is plain DPO.
         use_weighting: bool = boolean().default("true");
         /// Clamp a pair's weight at 1, as WPO's authors do; TRL does not.
         weighting_clamp: bool = boolean().default("true");
+        /// The divergence that holds the policy to its reference.
+        f_divergence_type: FDivergenceType =
+            choice(FDivergenceType::NAMES).default("'reverse_kl'");
+        /// Alpha of alpha_divergence.
+        f_alpha_divergence_coef: f64 = float(Unbounded, Unbounded).default("0.5");
+        /// LD-DPO: the tokens that the longer answer of a pair has over the shorter weigh this.
+        ld_alpha: f64 = float(Included(0.0), Included(1.0)).default("1.0");
+        /// Weight of the chosen answers' cross-entropy beside cpo, simpo, orpo and arpo.
+        cpo_alpha: f64 = float(Included(0.0), Unbounded).default("1.0");
+        /// Weight of the chosen answers' cross-entropy beside the other losses.
+        rpo_alpha: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// SimPO's target margin.
+        simpo_gamma: f64 = float(Included(0.0), Unbounded).default("0.5");
+        /// DiscoPOP's temperature.
+        discopop_tau: f64 = float(Excluded(0.0), Unbounded).default("0.05");
+        /// KTO's weight of chosen answers.
+        desirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
+        /// KTO's weight of rejected answers.
+        undesirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
     }
 }
 

@@ -6,7 +6,7 @@ use losses::{
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 
-use crate::forward::{constant, supervised_logprobs, weighted_logprobs};
+use crate::forward::{Forward, constant, supervised_logprobs};
 
 /// A micro-batch of completions, with what their loss compares them to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl RolloutBatch {
     /// On a batch of no completions.
     pub fn loss(
         &mut self,
-        model: &CausalLm,
+        forward: &Forward,
         denominator: &Denominator,
         options: PolicyGradientOptions,
         temperature: f64,
@@ -102,9 +102,10 @@ impl RolloutBatch {
         let (advantages, weights) = self.per_token(denominator);
         let clips = options.epsilon > 0.0 && options.epsilon_high > 0.0;
         if self.old_logprobs.is_none() && self.reference_logprobs.is_none() && clips {
-            return self.on_policy_loss(model, &advantages, &weights, options, temperature);
+            return self.on_policy_loss(forward, &advantages, &weights, options, temperature);
         }
-        let statistics = supervised_logprobs(model, &self.tokens(), temperature);
+        let model = forward.model();
+        let statistics = forward.supervised_logprobs(&self.tokens(), temperature);
         let logprobs = statistics.logprob();
         let host = host_values(logprobs.clone().inner());
         let entropy = host_values(statistics.entropy().inner());
@@ -134,7 +135,7 @@ impl RolloutBatch {
     /// so the gradient by each log-probability is −w·A, known before the forward.
     fn on_policy_loss(
         &mut self,
-        model: &CausalLm,
+        forward: &Forward,
         advantages: &[f32],
         weights: &[f32],
         options: PolicyGradientOptions,
@@ -145,7 +146,7 @@ impl RolloutBatch {
             .zip(advantages)
             .map(|(w, a)| -w * a)
             .collect();
-        let (sum, statistics) = weighted_logprobs(model, &self.tokens(), &slopes, temperature);
+        let (sum, statistics) = forward.weighted_logprobs(&self.tokens(), &slopes, temperature);
         let host = host_values(statistics.logprob());
         let entropy = host_values(statistics.entropy());
         let sampler_difference = self.difference_to_sampler(&host);

@@ -18,6 +18,7 @@ use serde_json::Value;
 use telemetry::{Fields, SampleRecord};
 
 use crate::TrainError;
+use crate::forward::Forward;
 use crate::recipe::{PolicyLossType, RlSettings, ScaleRewards, StageName};
 use crate::rollout::{
     Group, Prompt, Prompts, RolloutBatch, RolloutSequence, Sampler, evaluation, rollout_metrics,
@@ -199,7 +200,7 @@ impl Stage for Rl {
         Ok((0..self.current.len()).collect())
     }
 
-    fn loss(&mut self, model: &CausalLm, &batch: &usize) -> Option<Tensor<1>> {
+    fn loss(&mut self, forward: &Forward, &batch: &usize) -> Option<Tensor<1>> {
         let options = PolicyGradientOptions {
             epsilon: self.settings.epsilon,
             epsilon_high: self.settings.epsilon_high,
@@ -210,7 +211,7 @@ impl Stage for Rl {
             return None;
         }
         let temperature = self.settings.temperature;
-        let measured = batch.loss(model, &self.denominator, options, temperature);
+        let measured = batch.loss(forward, &self.denominator, options, temperature);
         let record = &mut self.step;
         record.stats = record.stats.plus(measured.stats);
         record.entropy_sum += measured.entropy_sum;

@@ -14,7 +14,7 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
-use crate::forward::{supervised_logprobs, weighted_logprobs};
+use crate::forward::{Forward, supervised_logprobs};
 use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
 
@@ -197,11 +197,11 @@ impl Stage for Supervised {
         Ok(batches)
     }
 
-    fn loss(&mut self, model: &CausalLm, batch: &SupervisedBatch) -> Option<Tensor<1>> {
+    fn loss(&mut self, forward: &Forward, batch: &SupervisedBatch) -> Option<Tensor<1>> {
         // Cross-entropy: −Σ weight · log p.
         let weight = -1.0 / self.num_supervised as f32;
         let weights = vec![weight; batch.tokens.num_supervised()];
-        let (loss, statistics) = weighted_logprobs(model, &batch.tokens, &weights, 1.0);
+        let (loss, statistics) = forward.weighted_logprobs(&batch.tokens, &weights, 1.0);
         let logprobs = host_values(statistics.logprob());
         add_by_component(&mut self.by_component, batch, &logprobs);
         let entropy = host_values(statistics.entropy());

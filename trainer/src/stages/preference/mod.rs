@@ -1,0 +1,402 @@
+//! Preference optimization: WPO, and the other losses of chosen and rejected answers.
+//!
+//! A step runs its pairs forward, sums each answer's log-probabilities, and has the
+//! [`objective`] say on the host what the loss is and how it changes with each of them; that is what
+//! goes backward. The reference's log-probabilities were computed before training began.
+
+pub mod objective;
+pub mod pairs;
+pub mod reference;
+pub mod values;
+
+use burn::tensor::Tensor;
+use datasets::{Loader, LoaderState, Order, Shard, Truncation};
+use kernels::Logprobs;
+use model::{CausalLm, host_values};
+use serde_json::Value;
+use telemetry::Fields;
+
+use crate::TrainError;
+use crate::forward::{Forward, constant, supervised_logprobs};
+use crate::recipe::{PoSettings, PreferenceLossType, StageName};
+use crate::stage::{Evaluation, Stage};
+use objective::{PairValues, StepCounts, objective};
+use pairs::{Pair, PairBatch, Pairs};
+use reference::{ReferenceLogprobs, mismatched_of, of_sequences};
+use values::{RowStatistics, pair_values, token_slopes};
+
+/// Pairs with what their reference gives them.
+pub struct PairData {
+    /// The pairs.
+    pub pairs: Pairs,
+    /// By record; empty where no loss asks for a reference.
+    pub reference: Vec<ReferenceLogprobs>,
+}
+
+/// The stage.
+pub struct Preference {
+    settings: PoSettings,
+    train: PairData,
+    eval: Option<PairData>,
+    loader: Loader,
+    /// Pairs in a micro-batch, micro-batches in a step.
+    batch: [usize; 2],
+    truncation: Truncation,
+    counts: StepCounts,
+    record: Record,
+}
+
+/// Sums over the pairs of a step, from which its metrics follow.
+#[derive(Default)]
+struct Record {
+    pairs: Vec<PairValues>,
+    num_tokens: usize,
+    num_answer_tokens: usize,
+    entropy_sum: f64,
+    num_correct: f64,
+}
+
+/// One micro-batch.
+pub struct PreferenceBatch {
+    batch: PairBatch,
+    /// The loss and the slope of each prediction, where they depend on more than this micro-batch.
+    known: Option<(f64, Vec<f32>)>,
+}
+
+impl Preference {
+    /// `batch` is pairs in a micro-batch and micro-batches in a step; order is by file where
+    /// `shuffle_seed` is `None`.
+    pub fn new(
+        settings: PoSettings,
+        train: PairData,
+        eval: Option<PairData>,
+        batch: [usize; 2],
+        shuffle_seed: Option<u64>,
+    ) -> Self {
+        let order = match shuffle_seed {
+            Some(seed) => Order::Shuffled { seed },
+            None => Order::Sequential,
+        };
+        Preference {
+            loader: Loader::new(train.pairs.len(), order, Shard::ALL),
+            truncation: Truncation::new(settings.max_length),
+            settings,
+            train,
+            eval,
+            batch,
+            counts: StepCounts {
+                num_pairs: 1,
+                num_chosen_tokens: 1,
+                drift: 0.0,
+            },
+            record: Record::default(),
+        }
+    }
+
+    fn next_pair(&mut self) -> Result<Pair, TrainError> {
+        for _ in 0..=self.train.pairs.len() {
+            let record = self.loader.next_index();
+            if let Some(pair) = self.train.pairs.get(record, &mut self.truncation)? {
+                return Ok(pair);
+            }
+        }
+        Err(nothing_supervised())
+    }
+
+    /// KTO's z, over the pairs of the step.
+    fn drift(&self, model: &CausalLm, pairs: &[Pair]) -> Result<f64, TrainError> {
+        drift(&self.settings, &self.train, model, pairs)
+    }
+
+    /// Forward without gradients, where a pair's loss depends on those of other micro-batches.
+    fn look_ahead(&self, model: &CausalLm, batches: &mut [PreferenceBatch]) {
+        let model = model.valid();
+        let of_batch: Vec<Vec<PairValues>> = batches
+            .iter()
+            .map(|PreferenceBatch { batch, .. }| {
+                let statistics = supervised_logprobs(&model, &batch.tokens, 1.0);
+                let row = row_statistics(&statistics, self.settings.use_weighting);
+                self.train.values(&self.settings, &row, batch)
+            })
+            .collect();
+        let all: Vec<PairValues> = of_batch.concat();
+        let whole = objective(&self.settings, &all, self.counts);
+        let mut slopes = whole.slopes.as_slice();
+        let share = whole.loss / batches.len() as f64;
+        for PreferenceBatch { batch, known } in batches {
+            let (own, rest) = slopes.split_at(batch.pairs.len());
+            slopes = rest;
+            let num = batch.tokens.num_supervised();
+            let slopes = token_slopes(num, &batch.pairs, own, self.settings.ld_alpha);
+            *known = Some((share, slopes));
+        }
+    }
+}
+
+impl PairData {
+    fn values(
+        &self,
+        settings: &PoSettings,
+        row: &RowStatistics,
+        batch: &PairBatch,
+    ) -> Vec<PairValues> {
+        let reference = |record: usize| self.reference.get(record).copied().unwrap_or_default();
+        let spans = batch.pairs.iter();
+        spans
+            .map(|span| pair_values(settings, row, span, reference(span.record)))
+            .collect()
+    }
+}
+
+impl Stage for Preference {
+    type MicroBatch = PreferenceBatch;
+
+    fn name(&self) -> StageName {
+        StageName::Po
+    }
+
+    fn steps_per_epoch(&self) -> Result<f64, TrainError> {
+        Ok(self.train.pairs.len() as f64 / (self.batch[0] * self.batch[1]) as f64)
+    }
+
+    fn next_step(
+        &mut self,
+        _step: u64,
+        model: &CausalLm,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<PreferenceBatch>, TrainError> {
+        let [batch_size, accumulation] = self.batch;
+        let pairs = (0..batch_size * accumulation)
+            .map(|_| self.next_pair())
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut batches: Vec<PreferenceBatch> = pairs
+            .chunks(batch_size)
+            .map(|pairs| PreferenceBatch {
+                batch: PairBatch::new(pairs),
+                known: None,
+            })
+            .collect();
+        self.counts = counts(batches.iter().map(|b| &b.batch));
+        if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
+            self.counts.drift = self.drift(model, &pairs)?;
+        }
+        let crosses = self.settings.loss_type.iter().any(|l| l.crosses_pairs());
+        if crosses && accumulation > 1 {
+            self.look_ahead(model, &mut batches);
+        }
+        self.record = Record::default();
+        Ok(batches)
+    }
+
+    fn loss(&mut self, forward: &Forward, batch: &PreferenceBatch) -> Option<Tensor<1>> {
+        let PreferenceBatch { batch, known } = batch;
+        let (known, statistics) = match known {
+            Some((loss, slopes)) => {
+                let (sum, statistics) = forward.weighted_logprobs(&batch.tokens, slopes, 1.0);
+                (Some((*loss, sum)), statistics)
+            }
+            None => (None, forward.supervised_logprobs(&batch.tokens, 1.0)),
+        };
+        let row = row_statistics(&statistics, self.settings.use_weighting);
+        let values = self.train.values(&self.settings, &row, batch);
+        let (loss, surrogate) = known.unwrap_or_else(|| {
+            let own = objective(&self.settings, &values, self.counts);
+            let num = batch.tokens.num_supervised();
+            let slopes = token_slopes(num, &batch.pairs, &own.slopes, self.settings.ld_alpha);
+            let slopes = constant(&slopes, forward.model());
+            (own.loss, (statistics.logprob() * slopes).sum())
+        });
+        let record = &mut self.record;
+        record.pairs.extend(values);
+        record.num_tokens += batch.tokens.num_tokens();
+        record.num_answer_tokens += batch.tokens.num_supervised();
+        let total = |values: Tensor<1>| values::sum(&host_values(values.inner()));
+        record.entropy_sum += total(statistics.entropy());
+        record.num_correct += total(statistics.correct());
+        // The value of the loss, with the gradient of Σ slope · log p.
+        Some((surrogate.clone() - surrogate.detach()).add_scalar(loss))
+    }
+
+    fn num_tokens(&self, batch: &PreferenceBatch) -> usize {
+        batch.batch.tokens.num_tokens()
+    }
+
+    fn metrics(&mut self) -> Fields {
+        let record = &self.record;
+        let mut fields = pair_metrics(&self.settings, &record.pairs);
+        let tokens = record.num_answer_tokens as f64;
+        fields.set("num_tokens", record.num_tokens as u64);
+        fields.set("entropy", record.entropy_sum / tokens);
+        fields.set("mean_token_accuracy", record.num_correct / tokens);
+        fields.set("epoch", self.loader.state().epoch);
+        if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
+            fields.set("kl", self.counts.drift);
+        }
+        fields
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &CausalLm,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let Some(eval) = &self.eval else {
+            return Ok(None);
+        };
+        let model = model.valid();
+        let mut truncation = Truncation::new(self.settings.max_length);
+        let mut values = Vec::new();
+        let mut drift_pairs = Vec::new();
+        let mut chosen_tokens = 0;
+        for first in (0..eval.pairs.len()).step_by(self.batch[0]) {
+            if should_stop() {
+                return Ok(None);
+            }
+            let records = first..(first + self.batch[0]).min(eval.pairs.len());
+            let pairs = records
+                .filter_map(|record| eval.pairs.get(record, &mut truncation).transpose())
+                .collect::<Result<Vec<_>, _>>()?;
+            if pairs.is_empty() {
+                continue;
+            }
+            let batch = PairBatch::new(&pairs);
+            let statistics = supervised_logprobs(&model, &batch.tokens, 1.0);
+            let row = row_statistics(&statistics, self.settings.use_weighting);
+            values.extend(eval.values(&self.settings, &row, &batch));
+            chosen_tokens += counts([&batch]).num_chosen_tokens;
+            if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
+                drift_pairs.extend(pairs);
+            }
+        }
+        if values.is_empty() {
+            return Err(nothing_supervised());
+        }
+        let counts = StepCounts {
+            num_pairs: values.len(),
+            num_chosen_tokens: chosen_tokens,
+            drift: drift(&self.settings, eval, &model, &drift_pairs)?,
+        };
+        let loss = objective(&self.settings, &values, counts).loss;
+        let mut metrics = Fields::new().with("loss", loss);
+        for (name, value) in pair_metrics(&self.settings, &values).iter() {
+            metrics.set(name, value.clone());
+        }
+        Ok(Some(Evaluation {
+            metrics,
+            rows: Vec::new(),
+            samples: Vec::new(),
+        }))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self.train.pairs.num_skipped() {
+            0 => {}
+            n => warnings.push(format!(
+                "{n} bad lines were left out (on_bad_record = skip)"
+            )),
+        }
+        let report = self.truncation.report();
+        if report.num_truncated > 0 {
+            warnings.push(format!(
+                "{} of {} pairs were cut to max_length = {}",
+                report.num_truncated, report.num_records, self.settings.max_length
+            ));
+        }
+        if report.num_without_supervision > 0 {
+            warnings.push(format!(
+                "{} of {} pairs were left out: of one of their answers nothing is within \
+                 max_length = {}",
+                report.num_without_supervision, report.num_records, self.settings.max_length
+            ));
+        }
+        warnings
+    }
+
+    fn state(&self) -> Value {
+        serde_json::to_value(self.loader.state()).expect("plain numbers serialise")
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), TrainError> {
+        let state: LoaderState = serde_json::from_value(state.clone())
+            .map_err(|error| TrainError::Checkpoint(format!("the loader's state: {error}")))?;
+        Ok(self.loader.restore(state)?)
+    }
+}
+
+/// KTO's z: max(0, the mean log-ratio of answers to other prompts).
+fn drift(
+    settings: &PoSettings,
+    data: &PairData,
+    model: &CausalLm,
+    pairs: &[Pair],
+) -> Result<f64, TrainError> {
+    let mut sequences = Vec::new();
+    for pair in pairs {
+        if let Some(sequence) = mismatched_of(&data.pairs, pair, settings.max_length)? {
+            sequences.push((pair.record, sequence));
+        }
+    }
+    let sums = of_sequences(&model.valid(), sequences);
+    let ratios = sums
+        .iter()
+        .map(|&(record, sum)| sum - f64::from(data.reference[record].mismatched));
+    Ok((ratios.sum::<f64>() / sums.len().max(1) as f64).max(0.0))
+}
+
+fn counts<'a>(batches: impl IntoIterator<Item = &'a PairBatch>) -> StepCounts {
+    let mut counts = StepCounts {
+        num_pairs: 0,
+        num_chosen_tokens: 0,
+        drift: 0.0,
+    };
+    for span in batches.into_iter().flat_map(|batch| &batch.pairs) {
+        counts.num_pairs += 1;
+        counts.num_chosen_tokens += span.chosen.len();
+    }
+    counts
+}
+
+fn row_statistics(statistics: &Logprobs, with_collisions: bool) -> RowStatistics {
+    RowStatistics {
+        logprobs: host_values(statistics.logprob().inner()),
+        log_collisions: match with_collisions {
+            true => host_values(statistics.log_collision().inner()),
+            false => Vec::new(),
+        },
+    }
+}
+
+/// What pairs say of the policy, under TRL's names. An answer's reward is β times its log-ratio, or
+/// without a reference β times its log-probability.
+fn pair_metrics(settings: &PoSettings, pairs: &[PairValues]) -> Fields {
+    let mean = |value: &dyn Fn(&PairValues) -> f64| {
+        pairs.iter().map(value).sum::<f64>() / pairs.len() as f64
+    };
+    let reward = |answer: &objective::AnswerValues| {
+        settings.beta * (answer.weighted_logprob - answer.reference)
+    };
+    let margin = |pair: &PairValues| reward(&pair.chosen) - reward(&pair.rejected);
+    let mut fields = Fields::new()
+        .with("rewards/chosen", mean(&|pair| reward(&pair.chosen)))
+        .with("rewards/rejected", mean(&|pair| reward(&pair.rejected)))
+        .with("rewards/margins", mean(&margin))
+        .with(
+            "rewards/accuracies",
+            mean(&|pair| f64::from(u8::from(margin(pair) > 0.0))),
+        )
+        .with("logps/chosen", mean(&|pair| pair.chosen.logprob))
+        .with("logps/rejected", mean(&|pair| pair.rejected.logprob));
+    if settings.use_weighting {
+        fields.set("weights/mean", mean(&|pair| pair.weight));
+    }
+    fields
+}
+
+fn nothing_supervised() -> TrainError {
+    TrainError::NothingToTrain(
+        "no pair has a supervised token of both answers within max_length\nhint: raise max_length, \
+         or check the data with a few pairs"
+            .to_owned(),
+    )
+}

@@ -1,0 +1,259 @@
+//! The reference's log-probabilities, computed once before training and kept in the run's directory,
+//! so that no second model sits in memory while the policy trains.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use datasets::{SupervisedTokens, TokenBatch, Truncation};
+use model::{CausalLm, host_values};
+use serde::{Deserialize, Serialize};
+use telemetry::DataFile;
+
+use super::pairs::{Pair, PairBatch, Pairs};
+use super::values::{answer_logprobs, sum};
+use crate::TrainError;
+use crate::forward::supervised_logprobs;
+use crate::recipe::PoSettings;
+
+/// What the reference gives a pair's answers: Σ log p, rounded to float32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceLogprobs {
+    /// The record.
+    pub record: usize,
+    /// Of the chosen answer.
+    pub chosen: f32,
+    /// Of the rejected one.
+    pub rejected: f32,
+    /// Of the next record's chosen answer to this record's prompt; 0 where no loss asks.
+    #[serde(default)]
+    pub mismatched: f32,
+}
+
+/// What the values depend on: another key, and they are computed again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceKey {
+    /// The weights' files, sizes and times of change.
+    weights: Vec<(String, u64, u64)>,
+    /// SHA-256 of each data file.
+    data: Vec<String>,
+    max_length: usize,
+    ld_alpha: f64,
+    with_mismatched: bool,
+}
+
+impl ReferenceKey {
+    /// Measures a model folder and data files.
+    pub fn measure(
+        model_dir: &Path,
+        data: &[PathBuf],
+        settings: &PoSettings,
+        with_mismatched: bool,
+    ) -> Result<Self, TrainError> {
+        let mut weights = Vec::new();
+        for entry in fs::read_dir(model_dir).map_err(TrainError::io(model_dir))? {
+            let entry = entry.map_err(TrainError::io(model_dir))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.ends_with(".safetensors") {
+                continue;
+            }
+            let metadata = entry.metadata().map_err(TrainError::io(&entry.path()))?;
+            let changed = metadata.modified().ok();
+            let changed = changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            let changed = changed.map_or(0, |time| time.as_nanos() as u64);
+            weights.push((name, metadata.len(), changed));
+        }
+        weights.sort();
+        let data = data.iter().map(|path| Ok(DataFile::measure(path)?.sha256));
+        Ok(ReferenceKey {
+            weights,
+            data: data.collect::<Result<_, TrainError>>()?,
+            max_length: settings.max_length,
+            ld_alpha: settings.ld_alpha,
+            with_mismatched,
+        })
+    }
+}
+
+/// The reference's values of every record, by record; those that do not fit have zeros and are never
+/// asked for. What `file` has under the same key is taken from there, the rest is computed and
+/// appended, so that a run that is stopped here goes on here. `None` where the user stopped it.
+///
+/// # Errors
+/// A record, the model or the file cannot be read or written.
+pub fn reference_logprobs(
+    file: &Path,
+    key: &ReferenceKey,
+    pairs: &Pairs,
+    batch_size: usize,
+    load: &dyn Fn() -> Result<CausalLm, TrainError>,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<ReferenceLogprobs>>, TrainError> {
+    let io = || TrainError::io(file);
+    let mut values = vec![ReferenceLogprobs::default(); pairs.len()];
+    let known = read(file, key);
+    let start = known.len();
+    for (value, known) in values.iter_mut().zip(known) {
+        *value = known;
+    }
+    if start >= pairs.len() {
+        return Ok(Some(values));
+    }
+    let mut out = begin(file, key, &values[..start])?;
+    let model = load()?;
+    let mut truncation = Truncation::new(key.max_length);
+    eprintln!(
+        "reference log-probabilities: {} of {} pairs to compute",
+        pairs.len() - start,
+        pairs.len()
+    );
+    for first in (start..pairs.len()).step_by(batch_size) {
+        if should_stop() {
+            return Ok(None);
+        }
+        let records = first..(first + batch_size).min(pairs.len());
+        for record in records.clone() {
+            values[record].record = record;
+        }
+        let mut batch = Vec::new();
+        let mut mismatched = Vec::new();
+        for record in records.clone() {
+            let Some(pair) = pairs.get(record, &mut truncation)? else {
+                continue;
+            };
+            if key.with_mismatched
+                && let Some(sequence) = mismatched_of(pairs, &pair, key.max_length)?
+            {
+                mismatched.push((record, sequence));
+            }
+            batch.push(pair);
+        }
+        for [record, chosen, rejected] in of_pairs(&model, &batch, key.ld_alpha) {
+            let value = &mut values[record as usize];
+            [value.chosen, value.rejected] = [chosen as f32, rejected as f32];
+        }
+        for (record, sum) in of_sequences(&model, mismatched) {
+            values[record].mismatched = sum as f32;
+        }
+        let mut lines = String::new();
+        for value in &values[records] {
+            lines += &serde_json::to_string(value).expect("numbers serialise");
+            lines.push('\n');
+        }
+        out.write_all(lines.as_bytes()).map_err(io())?;
+    }
+    out.sync_all().map_err(io())?;
+    Ok(Some(values))
+}
+
+/// The next record's chosen answer to this record's prompt; `None` where one of the two does not fit.
+pub fn mismatched_of(
+    pairs: &Pairs,
+    pair: &Pair,
+    max_length: usize,
+) -> Result<Option<SupervisedTokens>, TrainError> {
+    let next = (pair.record + 1) % pairs.len();
+    let other = pairs.get(next, &mut Truncation::new(max_length))?;
+    Ok(other.and_then(|other| pair.mismatched(&other, max_length)))
+}
+
+/// Σ log p of sequences, each with its record.
+pub fn of_sequences(
+    model: &CausalLm,
+    sequences: Vec<(usize, SupervisedTokens)>,
+) -> Vec<(usize, f64)> {
+    if sequences.is_empty() {
+        return Vec::new();
+    }
+    let (records, sequences): (Vec<_>, Vec<_>) = sequences.into_iter().unzip();
+    let batch = TokenBatch::from_sequences(&sequences);
+    let logprobs = host_values(supervised_logprobs(model, &batch, 1.0).logprob());
+    let mut rest = logprobs.as_slice();
+    records
+        .into_iter()
+        .zip(&sequences)
+        .map(|(record, sequence)| {
+            let (own, others) = rest.split_at(sequence.num_supervised());
+            rest = others;
+            (record, sum(own))
+        })
+        .collect()
+}
+
+fn of_pairs(model: &CausalLm, pairs: &[Pair], ld_alpha: f64) -> Vec<[f64; 3]> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let batch = PairBatch::new(pairs);
+    let logprobs = host_values(supervised_logprobs(model, &batch.tokens, 1.0).logprob());
+    batch
+        .pairs
+        .iter()
+        .map(|span| {
+            let [chosen, rejected] = answer_logprobs(&logprobs, span, ld_alpha);
+            [span.record as f64, chosen, rejected]
+        })
+        .collect()
+}
+
+/// The whole lines of a file that begins with this key, in order.
+fn read(file: &Path, key: &ReferenceKey) -> Vec<ReferenceLogprobs> {
+    let Ok(text) = fs::read_to_string(file) else {
+        return Vec::new();
+    };
+    let mut lines = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    let same_key = |line: &str| serde_json::from_str::<ReferenceKey>(line).is_ok_and(|k| k == *key);
+    if !lines.next().is_some_and(same_key) {
+        return Vec::new();
+    }
+    let values = lines.map_while(|line| serde_json::from_str(line).ok());
+    values
+        .enumerate()
+        .take_while(|(index, value): &(usize, ReferenceLogprobs)| value.record == *index)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// Begins the file anew with what is known, so that a torn line does not stay in its middle.
+fn begin(file: &Path, key: &ReferenceKey, known: &[ReferenceLogprobs]) -> Result<File, TrainError> {
+    let mut text = serde_json::to_string(key).expect("a key serialises");
+    text.push('\n');
+    for value in known {
+        text += &serde_json::to_string(value).expect("numbers serialise");
+        text.push('\n');
+    }
+    telemetry::atomic::write_atomic(file, text)?;
+    let opened = OpenOptions::new().append(true).open(file);
+    opened.map_err(TrainError::io(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_of_another_key_or_with_a_torn_end_is_not_believed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("reference.jsonl");
+        let key = |max_length| ReferenceKey {
+            weights: vec![("model.safetensors".into(), 10, 3)],
+            data: vec!["00".into()],
+            max_length,
+            ld_alpha: 1.0,
+            with_mismatched: false,
+        };
+        let values = [0, 1].map(|record| ReferenceLogprobs {
+            record,
+            chosen: -12.345_678,
+            rejected: -1e-7,
+            mismatched: 0.0,
+        });
+        let mut out = begin(&file, &key(8), &values).expect("it is written");
+        out.write_all(b"{\"record\":2,\"chos")
+            .expect("it is written");
+        assert_eq!(read(&file, &key(8)), values);
+        assert_eq!(read(&file, &key(9)), []);
+    }
+}
