@@ -214,8 +214,12 @@ impl fmt::Display for Lines<'_> {
 
 fn write_hint(source: &io::Error, bytes: u64) -> String {
     match source.kind() {
+        io::ErrorKind::FileTooLarge => format!(
+            "this file needs {bytes} bytes, more than one file may have here; raise the limit \
+             (`ulimit -f`), or point `--output` at another file system"
+        ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
-            "this file alone needs {bytes} bytes; free space on that disk, keep fewer checkpoints \
+            "the disk is full; this file alone needs {bytes} bytes; free space on that disk, keep fewer checkpoints \
              (`save_total_limit`), or point `--output` at another disk"
         ),
         io::ErrorKind::AlreadyExists => {

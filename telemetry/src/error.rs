@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), io_hint(source))]
     Io {
         /// What was tried: `write`, `read`, `create`, …
         action: &'static str,
@@ -70,10 +70,16 @@ impl TelemetryError {
     }
 }
 
-fn hint(source: &io::Error) -> &'static str {
+/// What to do about a refusal of the operating system, as a line that begins with `hint:`; empty where the
+/// reason says it all.
+pub fn io_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: free some space, then resume; what was logged so far is whole"
+            "\nhint: the disk is full: free some space, then resume; what was saved and logged so far is whole"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "\nhint: a file may not grow that large here: raise the limit (`ulimit -f`) or choose another file \
+             system, then resume; what was saved and logged so far is whole"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "\nhint: choose an --output directory that you may write"

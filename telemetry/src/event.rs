@@ -62,9 +62,10 @@ events! {
         seconds: Scalar,
     }
 
-    /// Training goes on from a checkpoint: steps after `from_step` logged before are abandoned.
+    /// Training goes on from a checkpoint, or once more from the start: steps after `from_step` logged before are
+    /// abandoned.
     struct Resumed = "resumed" {
-        /// Optimizer steps in the checkpoint.
+        /// Optimizer steps in the checkpoint; 0 where a run that was killed before its first one starts again.
         from_step: u64,
     }
 
@@ -121,7 +122,7 @@ events! {
 
     /// The run ended as intended.
     struct Finished = "finished" {
-        /// `completed`, `stopped` (by the user) or `diverged` (by policy).
+        /// `completed`, `early_stopped` (no better evaluation came), `stopped` (by the user) or `diverged` (by policy).
         reason: String,
         /// Optimizer steps taken in all.
         step: u64,

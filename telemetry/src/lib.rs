@@ -49,7 +49,7 @@ mod vocabulary;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use control::{ControlAction, ControlRequest};
 pub use control_box::{ControlBox, Taken};
-pub use error::TelemetryError;
+pub use error::{TelemetryError, io_hint};
 pub use event::Event;
 pub use fields::{FieldValue, Fields};
 pub use heartbeat::Heartbeat;

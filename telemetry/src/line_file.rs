@@ -70,6 +70,16 @@ impl LineFile {
         Ok(())
     }
 
+    /// Takes the last bytes away again.
+    pub(crate) fn shorten_by(&self, bytes: u64) -> Result<(), TelemetryError> {
+        let mut state = self.state();
+        let State { file, len } = &mut *state;
+        file.set_len(*len - bytes)
+            .map_err(TelemetryError::io("shorten", &*self.path))?;
+        *len -= bytes;
+        Ok(())
+    }
+
     /// Waits until everything appended is on the disk.
     pub(crate) fn sync(&self) -> Result<(), TelemetryError> {
         self.state()
@@ -161,6 +171,6 @@ mod tests {
             message.contains("cannot write /dev/full: No space left on device"),
             "{message}"
         );
-        assert!(message.contains("hint: free some space"), "{message}");
+        assert!(message.contains("hint: the disk is full"), "{message}");
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::line_file::LineFile;
 use crate::{Clock, Event, Line, RunDir, SampleRecord, SystemClock, TelemetryError};
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +68,24 @@ impl SampleLog {
         })
     }
 
+    /// The same for a run that goes on after `step` steps. Samples of later steps are going to be drawn again,
+    /// and nothing in this file could tell the two apart, so what is there of them moves to
+    /// [`RunDir::abandoned_samples_file`].
+    pub fn open_after(run_dir: &RunDir, step: u64) -> Result<Self, TelemetryError> {
+        let log = Self::open(run_dir)?;
+        let path = run_dir.samples_file();
+        let tail = tail_after(&path, step).map_err(TelemetryError::io("read", &path))?;
+        if !tail.is_empty() {
+            let abandoned = LineFile::open(&run_dir.abandoned_samples_file())?;
+            for line in tail.split_inclusive(|&byte| byte == b'\n') {
+                abandoned.append(line)?;
+            }
+            abandoned.sync()?;
+            log.file.shorten_by(tail.len() as u64)?;
+        }
+        Ok(log)
+    }
+
     /// Appends one group of samples in one write.
     pub fn append(&self, record: &SampleRecord) -> Result<(), TelemetryError> {
         let mut line = serde_json::to_string(record).expect("samples are plain data");
@@ -80,5 +101,50 @@ impl SampleLog {
     /// Bytes of a torn last line that opening dropped.
     pub fn dropped_bytes(&self) -> u64 {
         self.file.dropped_bytes()
+    }
+}
+
+/// The lines from the first one on that is of a step after `step`; a line that is no sample is of none.
+fn tail_after(path: &Path, step: u64) -> io::Result<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Outline {
+        step: u64,
+    }
+    let (mut file, mut line) = (BufReader::new(File::open(path)?), Vec::new());
+    while file.read_until(b'\n', &mut line)? > 0 {
+        if serde_json::from_slice::<Outline>(&line).is_ok_and(|sample| sample.step > step) {
+            file.read_to_end(&mut line)?;
+            return Ok(line);
+        }
+        line.clear();
+    }
+    Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::tests::group;
+    use std::fs;
+
+    #[test]
+    fn samples_of_abandoned_steps_move_out_of_the_way_of_those_that_replace_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path()).unwrap();
+        let append = |log: &SampleLog, steps: &[u64]| {
+            for &step in steps {
+                log.append(&group(step, 0, &[None])).unwrap();
+            }
+        };
+        append(&SampleLog::open(&run).unwrap(), &[1, 2, 3, 4]);
+        let whole = fs::read(run.samples_file()).unwrap();
+        for abandoned in [2, 4] {
+            append(&SampleLog::open_after(&run, 2).unwrap(), &[3, 4]);
+            assert_eq!(fs::read(run.samples_file()).unwrap(), whole);
+            let moved = fs::read_to_string(run.abandoned_samples_file()).unwrap();
+            assert_eq!(moved.lines().count(), abandoned);
+        }
+        SampleLog::open_after(&run, 4).unwrap();
+        assert_eq!(fs::read(run.samples_file()).unwrap(), whole);
     }
 }

@@ -4,8 +4,9 @@
 //! recipe.toml      the resolved recipe          manifest.json   what ran, on what, from what data
 //! events.jsonl     the event log                samples.jsonl   what the model wrote
 //! checkpoint-N/    a model folder each          control/        requests to the trainer
+//! best.json        which checkpoint is best, where the recipe names a metric
 //! ```
-//! Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out.
+//! What a resumed run leaves behind has a name that begins with `abandoned-`. Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out.
 
 use crate::atomic::temporary_name;
 use crate::{RunLock, TelemetryError};
@@ -91,6 +92,16 @@ impl RunDir {
         self.path.join("samples.jsonl")
     }
 
+    /// Samples of steps that a resumed run took once more.
+    pub fn abandoned_samples_file(&self) -> PathBuf {
+        self.path.join("abandoned-samples.jsonl")
+    }
+
+    /// Which checkpoint is the best one, where the recipe names a metric.
+    pub fn best_file(&self) -> PathBuf {
+        self.path.join("best.json")
+    }
+
     /// The control box, see [`crate::ControlBox`].
     pub fn control_dir(&self) -> PathBuf {
         self.path.join("control")
@@ -134,6 +145,20 @@ impl RunDir {
     /// The checkpoint to go on from.
     pub fn newest_checkpoint(&self) -> Result<Option<CheckpointDir>, TelemetryError> {
         Ok(self.checkpoints()?.pop())
+    }
+
+    /// For the trainer that goes on from an earlier step: gives a checkpoint a name under which no run finds it,
+    /// and returns that. It no longer belongs to what follows, and somebody may still want it.
+    pub fn set_aside(&self, checkpoint: &CheckpointDir) -> Result<PathBuf, TelemetryError> {
+        let name = format!("abandoned-checkpoint-{}", checkpoint.step);
+        let mut numbered = (2..).map(|n| self.path.join(format!("{name}-{n}")));
+        let mut target = self.path.join(&name);
+        while target.exists() {
+            target = numbered.next().expect("numbers do not end");
+        }
+        fs::rename(&checkpoint.path, &target)
+            .map_err(TelemetryError::io("rename", &checkpoint.path))?;
+        Ok(target)
     }
 
     /// For the trainer, before it writes anything: keeps other trainers out while the lock lives, and cleans
@@ -209,6 +234,21 @@ mod tests {
             run.newest_checkpoint().unwrap().unwrap().path,
             run.checkpoint_dir(100)
         );
+    }
+
+    #[test]
+    fn a_checkpoint_set_aside_is_kept_and_no_longer_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path()).unwrap();
+        for name in ["abandoned-checkpoint-20", "abandoned-checkpoint-20-2"] {
+            fs::create_dir(run.path().join(name)).unwrap();
+            fs::create_dir(run.checkpoint_dir(20)).unwrap();
+            let aside = run.set_aside(&run.newest_checkpoint().unwrap().unwrap());
+            let aside = aside.unwrap();
+            assert!(aside.is_dir() && aside != run.path().join(name));
+            assert_eq!(run.checkpoints().unwrap(), []);
+            fs::remove_dir(aside).unwrap();
+        }
     }
 
     #[test]
