@@ -118,6 +118,7 @@ impl Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), TrainError> {
         let [prompts_per_batch, num_batches] = self.batch;
+        let before = self.loader.state();
         let prompts = (0..prompts_per_batch * num_batches)
             .map(|_| self.prompts.get(self.loader.next_index()))
             .collect::<Result<Vec<Prompt>, _>>()?;
@@ -127,6 +128,8 @@ impl Rl {
             .sampler
             .sample(model, prompts, num_generations, sampling, should_stop)?;
         let Some(mut groups) = groups else {
+            // The checkpoint that is saved now must not have passed these prompts.
+            self.loader.restore(before)?;
             return Err(TrainError::Stopped { step: step - 1 });
         };
         Group::set_advantages(
