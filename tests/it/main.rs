@@ -1,13 +1,17 @@
 //! The workspace's one integration-test binary: what crosses crates, what compares with other
 //! people's programs, and the program itself.
 
+mod best;
 mod checkpoints;
 mod compare;
+mod damaged;
 mod devices;
+mod full_disk;
 mod generation;
 mod golden;
 mod grpo;
 mod kernels;
+mod killed;
 mod parity;
 mod preference;
 mod program;

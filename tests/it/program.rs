@@ -9,17 +9,17 @@ use serde_json::Value;
 use crate::checkpoints::scratch;
 use crate::golden;
 
-fn trainer() -> Command {
+pub fn trainer() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
     command.env_remove("KEEP_KERNELS");
     command
 }
 
-pub(crate) fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     trainer().args(args).output().expect("the program starts")
 }
 
-pub(crate) fn succeed(args: &[&str]) -> Output {
+pub fn succeed(args: &[&str]) -> Output {
     let output = run(args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -30,11 +30,11 @@ pub(crate) fn succeed(args: &[&str]) -> Output {
     output
 }
 
-pub(crate) fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }
 
-pub(crate) fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
+pub fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(run_dir.join("events.jsonl")).expect("an event log");
     log.lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"))
@@ -42,13 +42,13 @@ pub(crate) fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) fn write(dir: &Path, name: &str, lines: &[&str]) -> PathBuf {
+pub fn write(dir: &Path, name: &str, lines: &[&str]) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, lines.join("\n") + "\n").expect("the folder is writable");
     path
 }
 
-fn prompts(dir: &Path) -> PathBuf {
+pub fn prompts(dir: &Path) -> PathBuf {
     write(
         dir,
         "prompts.jsonl",
@@ -60,7 +60,7 @@ fn prompts(dir: &Path) -> PathBuf {
     )
 }
 
-fn conversations(dir: &Path) -> PathBuf {
+pub fn conversations(dir: &Path) -> PathBuf {
     let lines: Vec<String> = (0..12)
         .map(|i| {
             format!(

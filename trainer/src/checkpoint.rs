@@ -7,9 +7,14 @@
 //!   trainer_state/state.json                         step, the stage's own state
 //!   trainer_state/moments.safetensors                AdamW's moments
 //!   trainer_state/master.safetensors                 the float32 weights, where the model's are not
+//!   trainer_state/checksums.json                     size and SHA-256 of all these files
 //! ```
 //!
-//! It is written aside, flushed to the disk and renamed, so it is there whole or not at all.
+//! It is written aside, flushed to the disk and renamed, so it is there whole or not at all; what
+//! happens to it later is found out when a run wants to go on from it.
+
+mod checksums;
+mod starting;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +27,11 @@ use serde_json::Value;
 use telemetry::{RunDir, StagedDir};
 
 use crate::TrainError;
+use crate::best::BestState;
 use crate::optimizer::AdamW;
+
+pub use checksums::{Verified, verify};
+pub use starting::{Start, starting_checkpoint};
 
 const STATE: &str = "trainer_state";
 
@@ -37,6 +46,12 @@ pub struct TrainState {
     pub stage: String,
     /// The stage's own state.
     pub stage_state: Value,
+    /// The best evaluation so far; older checkpoints have none.
+    #[serde(default)]
+    pub best: BestState,
+    /// Whether a list of checksums belongs to the checkpoint; older ones have none.
+    #[serde(default)]
+    pub has_checksums: bool,
 }
 
 /// Writes `checkpoint-<step>` and returns it with its size.
@@ -77,7 +92,7 @@ pub fn save(
             .collect();
         write_flat(&state_dir.join("master.safetensors"), &master)?;
     }
-    let bytes = dir_bytes(dir)?;
+    let bytes = checksums::write(dir)?;
     Ok((staged.commit()?, bytes))
 }
 
@@ -97,12 +112,8 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), TrainError> {
 pub fn read_state(dir: &Path) -> Result<TrainState, TrainError> {
     let path = dir.join(STATE).join("state.json");
     let json = fs::read(&path).map_err(TrainError::io(&path))?;
-    serde_json::from_slice(&json).map_err(|error| {
-        TrainError::Checkpoint(format!(
-            "{}: {error}\nhint: remove this checkpoint, and `--resume auto` takes the one before",
-            path.display()
-        ))
-    })
+    serde_json::from_slice(&json)
+        .map_err(|error| TrainError::Checkpoint(format!("{}: {error}", path.display())))
 }
 
 /// Loads the model of a checkpoint with its float32 weights, and the optimizer's moments.
@@ -135,18 +146,4 @@ fn write_flat(path: &Path, tensors: &[(String, Vec<f32>)]) -> Result<(), TrainEr
         .map(|((name, values), shape)| (name.as_str(), &shape[..], values.as_slice()))
         .collect();
     Ok(write_tensors(path, &tensors)?)
-}
-
-fn dir_bytes(dir: &Path) -> Result<u64, TrainError> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(dir).map_err(TrainError::io(dir))? {
-        let entry = entry.map_err(TrainError::io(dir))?;
-        let metadata = entry.metadata().map_err(TrainError::io(dir))?;
-        bytes += if metadata.is_dir() {
-            dir_bytes(&entry.path())?
-        } else {
-            metadata.len()
-        };
-    }
-    Ok(bytes)
 }

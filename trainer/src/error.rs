@@ -42,7 +42,7 @@ pub enum TrainError {
     #[error(transparent)]
     Tui(#[from] tui::TuiError),
     /// A file cannot be read or written.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {source}{hint}", path = .path.display(), hint = telemetry::io_hint(.source))]
     Io {
         /// The file.
         path: PathBuf,

@@ -18,12 +18,12 @@ pub fn on_signal() -> Interrupter {
                 if ASKED_BEFORE.swap(true, Ordering::Relaxed) {
                     std::process::exit(130);
                 }
-                eprintln!("\nstopping after this step; again to stop at once");
+                crate::say!("\nstopping after this step; again to stop at once");
                 handle.stop(Some("signal"));
             });
             // Without a handler a signal ends the process, and the last checkpoint is whole.
             if let Err(error) = installed {
-                eprintln!("warning: Ctrl-C will not save a checkpoint: {error}");
+                crate::say!("warning: Ctrl-C will not save a checkpoint: {error}");
             }
             interrupter
         })

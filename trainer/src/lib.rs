@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod best;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
@@ -19,6 +20,7 @@ pub mod optimizer;
 pub mod recipe;
 pub mod rollout;
 pub mod run;
+pub mod say;
 pub mod schedule;
 pub mod stage;
 pub mod stages;

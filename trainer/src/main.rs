@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     match trainer::commands::run(trainer::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            trainer::say!("error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -12,12 +12,13 @@ use rewards::{Registry, RewardSpec, Rubric};
 use serde_json::Value;
 use telemetry::event;
 use telemetry::{
-    CheckpointDir, DataFile, EventLog, Fields, Heartbeat, RunDir, RunLock, RunManifest, SampleLog,
-    Scalar,
+    DataFile, Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest,
+    SampleLog, Scalar,
 };
 
 use crate::TrainError;
-use crate::checkpoint::{TrainState, read_state, restore};
+use crate::best::BestTracker;
+use crate::checkpoint::{Start, restore, starting_checkpoint};
 use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
@@ -27,6 +28,7 @@ use crate::recipe::{
     Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler};
+use crate::say;
 use crate::stage::Stage;
 use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
@@ -72,16 +74,25 @@ pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
     let lock = run_dir.lock()?;
     let log = EventLog::open(&run_dir)?;
     let result = run_locked(&request, &run_dir, &lock, &log);
-    match &result {
-        Err(TrainError::Stopped { step }) => finish(&log, "stopped", *step)?,
-        Err(error @ TrainError::Diverged { step, .. }) => {
-            log.append(failed(error))?;
-            finish(&log, "diverged", *step)?;
-        }
-        Err(error) => log.append(failed(error))?,
-        Ok(_) => {}
+    if let Err(error) = &result
+        && let Err(unlogged) = log_end(&log, error)
+    {
+        // What ended the run comes first, and its exit code with it: most likely the disk is full,
+        // and both say so.
+        say!("warning: the end of the run is not in its log: {unlogged}");
     }
     result
+}
+
+fn log_end(log: &EventLog, error: &TrainError) -> Result<(), TrainError> {
+    match error {
+        TrainError::Stopped { step } => finish(log, "stopped", *step),
+        TrainError::Diverged { step, .. } => {
+            log.append(failed(error))?;
+            finish(log, "diverged", *step)
+        }
+        _ => Ok(log.append(failed(error))?),
+    }
 }
 
 fn run_locked(
@@ -90,8 +101,9 @@ fn run_locked(
     lock: &RunLock,
     log: &EventLog,
 ) -> Result<RunEnd, TrainError> {
-    let checkpoint = starting_checkpoint(run_dir, &request.resume)?;
-    let source = checkpoint
+    let start = starting_checkpoint(run_dir, &request.resume)?;
+    let source = start
+        .checkpoint
         .as_ref()
         .map_or(&*request.model_dir, |(dir, _)| dir);
     let config = ModelConfig::from_dir(source)?;
@@ -110,11 +122,11 @@ fn run_locked(
     match &recipe.stage {
         StageSettings::Cpt(settings) => {
             let stage = pretraining_stage(&context, settings)?;
-            context.train(stage, request, run_dir, lock, checkpoint, compute)
+            context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Sft(settings) => {
             let stage = sft_stage(&context, settings)?;
-            context.train(stage, request, run_dir, lock, checkpoint, compute)
+            context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Rl(settings) => {
             let device = request.device.device.clone();
@@ -123,13 +135,13 @@ fn run_locked(
                 .transpose()?
                 .map(|(model, _)| model);
             let stage = rl_stage(&context, settings, reference)?;
-            context.train(stage, request, run_dir, lock, checkpoint, compute)
+            context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Po(settings) => {
             let device = request.device.device.clone();
             let load = || Ok(CausalLm::load(&request.model_dir, &device, compute)?.0);
             let stage = preference_stage(&context, settings, run_dir, &load)?;
-            context.train(stage, request, run_dir, lock, checkpoint, compute)
+            context.train(stage, request, run_dir, lock, start, compute)
         }
     }
 }
@@ -148,25 +160,29 @@ impl Context<'_> {
         request: &RunRequest,
         run_dir: &RunDir,
         lock: &RunLock,
-        checkpoint: Option<(PathBuf, TrainState)>,
+        start: Start,
         compute: DType,
     ) -> Result<RunEnd, TrainError> {
         let total_steps = match self.recipe.run.max_steps {
             0 => (self.recipe.run.num_train_epochs * stage.steps_per_epoch()?).ceil() as u64,
             steps => steps as u64,
         };
-        if checkpoint
-            .as_ref()
-            .is_some_and(|(_, state)| state.step >= total_steps)
-        {
+        let step = start.step();
+        let state = start.checkpoint.as_ref().map(|(_, state)| state);
+        let best = BestTracker::new(
+            &self.recipe.run,
+            state.map(|state| state.best.clone()).unwrap_or_default(),
+        );
+        let early_stopped = best.as_ref().is_some_and(|b| b.out_of_patience().is_some());
+        if state.is_some() && (step >= total_steps || early_stopped) {
+            self.finish_again(run_dir, early_stopped, step)?;
             return Ok(RunEnd::AlreadyFinished);
         }
         let device = request.device.device.clone().autodiff();
         let mut optimizer = AdamW::new(&self.recipe.optimizer);
-        let mut step = 0;
-        let model = match &checkpoint {
+        let resumes = start.checkpoint.is_some() || self.has_logged_steps(run_dir)?;
+        let model = match &start.checkpoint {
             Some((dir, state)) => {
-                step = state.step;
                 stage.restore(&state.stage_state)?;
                 restore(dir, &device, compute, &mut optimizer)?
             }
@@ -181,7 +197,13 @@ impl Context<'_> {
         let save_dtype = Checkpoint::open(self.model_dir)?
             .dtype()
             .unwrap_or(StoredDtype::Float32);
-        self.announce(request, run_dir, &model, total_steps)?;
+        let started_at = match resumes {
+            false => None,
+            true => RunManifest::read(run_dir)
+                .ok()
+                .map(|before| before.started_at),
+        };
+        self.announce(request, run_dir, &model, total_steps, started_at)?;
         if !lock.is_supported() {
             self.warn("this file system has no locks: do not start a second trainer here")?;
         }
@@ -190,7 +212,24 @@ impl Context<'_> {
                 "{name} was left unfinished by a killed run and removed"
             ))?;
         }
-        if checkpoint.is_some() {
+        if self.log.dropped_bytes() > 0 {
+            self.warn("the event log's last line was torn by a killed run and removed")?;
+        }
+        for remark in &start.remarks {
+            self.log.append(event::Warning::new(remark))?;
+        }
+        // Left in place, they would count as the newest ones: pruning would keep them instead of
+        // what is saved from now on, and the next resume would go on from them.
+        for checkpoint in run_dir.checkpoints()?.iter().filter(|c| c.step > step) {
+            let aside = run_dir.set_aside(checkpoint)?;
+            self.warn(&format!(
+                "{} is of a later step than the run goes on from and was renamed to {}",
+                checkpoint.path.display(),
+                aside.display()
+            ))?;
+        }
+        // Also from step 0, where a run was killed before its first checkpoint: its steps come again.
+        if resumes {
             self.log.append(event::Resumed {
                 from_step: step,
                 fields: Fields::new(),
@@ -200,30 +239,54 @@ impl Context<'_> {
         let mut training = Training {
             run_dir: run_dir.clone(),
             log: self.log.clone(),
-            samples: SampleLog::open(run_dir)?,
+            samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
             recompute: recompute(&self.recipe.model, &model),
             model,
             optimizer,
             step,
             total_steps,
+            best,
             tokenizer_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
         };
         let outcome = training.run(&mut stage)?;
         drop(heartbeat);
-        finish(self.log, "completed", training.step)?;
+        finish(self.log, end_reason(outcome.early_stopped), training.step)?;
         Ok(RunEnd::Trained(Box::new(outcome)))
     }
 
-    /// The run's recipe, manifest and first event.
+    fn has_logged_steps(&self, run_dir: &RunDir) -> Result<bool, TrainError> {
+        let (lines, _) = EventTail::read_all(run_dir.events_file())?;
+        Ok(lines
+            .iter()
+            .any(|line| matches!(line.event, Event::Step(_))))
+    }
+
+    /// Logs the end of a run that was killed or stopped between its last checkpoint and that event.
+    fn finish_again(
+        &self,
+        run_dir: &RunDir,
+        early_stopped: bool,
+        step: u64,
+    ) -> Result<(), TrainError> {
+        let (lines, _) = EventTail::read_all(run_dir.events_file())?;
+        let mut ends = lines.iter().rev().map(|line| &line.event);
+        match ends.find(|event| matches!(event, Event::Finished(_) | Event::RunStarted(_))) {
+            Some(Event::Finished(end)) if end.reason != "stopped" => Ok(()),
+            _ => finish(self.log, end_reason(early_stopped), step),
+        }
+    }
+
+    /// The run's recipe, manifest and first event; `started_at` where it had started before.
     fn announce(
         &self,
         request: &RunRequest,
         run_dir: &RunDir,
         model: &CausalLm,
         total_steps: u64,
+        started_at: Option<String>,
     ) -> Result<(), TrainError> {
         let recipe = self.recipe;
         let dtype = format!("{:?}", model.dtype()).to_lowercase();
@@ -246,7 +309,8 @@ impl Context<'_> {
             dtype: dtype.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             git_commit: None,
-            started_at: telemetry::clock::rfc3339(self.log.clock().now_ms()),
+            started_at: started_at
+                .unwrap_or_else(|| telemetry::clock::rfc3339(self.log.clock().now_ms())),
             argv: std::env::args().collect(),
             data,
             fields: Fields::new(),
@@ -265,7 +329,7 @@ impl Context<'_> {
     }
 
     fn warn(&self, message: &str) -> Result<(), TrainError> {
-        eprintln!("warning: {message}");
+        say!("warning: {message}");
         Ok(self.log.append(event::Warning::new(message))?)
     }
 
@@ -454,40 +518,6 @@ fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
     })
 }
 
-/// The checkpoint that a run goes on from, the newest that can be read.
-fn starting_checkpoint(
-    run_dir: &RunDir,
-    resume: &Resume,
-) -> Result<Option<(PathBuf, TrainState)>, TrainError> {
-    match resume {
-        Resume::Auto => {
-            for CheckpointDir { path, .. } in run_dir.checkpoints()?.into_iter().rev() {
-                match read_state(&path) {
-                    Ok(state) => return Ok(Some((path, state))),
-                    Err(error) => eprintln!("warning: {} is passed over: {error}", path.display()),
-                }
-            }
-            Ok(None)
-        }
-        Resume::Never => match run_dir.newest_checkpoint()? {
-            None => Ok(None),
-            Some(checkpoint) => Err(TrainError::Usage(format!(
-                "{} is there already\nhint: with `--resume never`, choose an --output without \
-                 checkpoints",
-                checkpoint.path.display()
-            ))),
-        },
-        Resume::From(dir) => {
-            let newest = RunDir::open(dir)
-                .ok()
-                .and_then(|run| run.newest_checkpoint().ok()?);
-            let path = newest.map_or_else(|| dir.clone(), |checkpoint| checkpoint.path);
-            let state = read_state(&path)?;
-            Ok(Some((path, state)))
-        }
-    }
-}
-
 /// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
 const RECOMPUTE_FROM: u64 = 1_000_000_000;
 
@@ -525,6 +555,13 @@ fn failed(error: &TrainError) -> event::Failed {
     event::Failed {
         message: error.to_string(),
         fields: Fields::new(),
+    }
+}
+
+fn end_reason(early_stopped: bool) -> &'static str {
+    match early_stopped {
+        true => "early_stopped",
+        false => "completed",
     }
 }
 

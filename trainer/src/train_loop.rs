@@ -11,11 +11,13 @@ use telemetry::event::{self, EvaluationRow};
 use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 
 use crate::TrainError;
+use crate::best::BestTracker;
 use crate::checkpoint::{self, TrainState};
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::monitor::{SystemMonitor, Throughput};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
+use crate::say;
 use crate::schedule::Schedule;
 use crate::stage::{Evaluation, Stage};
 
@@ -39,6 +41,8 @@ pub struct Training {
     pub step: u64,
     /// The last optimizer step.
     pub total_steps: u64,
+    /// What makes a checkpoint the best one, where the recipe says so.
+    pub best: Option<BestTracker>,
     /// Where checkpoints take the tokenizer's files from.
     pub tokenizer_dir: PathBuf,
     /// What checkpoints store weights in.
@@ -54,6 +58,8 @@ pub struct Outcome {
     pub start: Option<Evaluation>,
     /// After the last.
     pub end: Option<Evaluation>,
+    /// Whether it ended before its last step, for lack of a better evaluation.
+    pub early_stopped: bool,
 }
 
 impl Training {
@@ -69,11 +75,26 @@ impl Training {
         let mut throughput = Throughput::default();
         let mut outcome = Outcome {
             start: self.evaluate(stage)?,
-            end: None,
+            ..Outcome::default()
         };
         let mut saved = self.step;
+        if let Some(best) = &self.best
+            && !self.interrupter.should_stop()
+        {
+            best.check(outcome.start.as_ref())?;
+            best.write(&self.run_dir)?;
+            // Where a signal cut short the evaluation of this step, it is due again.
+            if self.is_due(self.recipe.run.eval_steps) && best.judged_step() < self.step {
+                self.judge(outcome.start.as_ref())?;
+                self.save(stage)?;
+                if self.is_out_of_patience()? {
+                    outcome.end = outcome.start.clone();
+                    outcome.early_stopped = true;
+                }
+            }
+        }
         let mut warned = Vec::new();
-        while self.step < self.total_steps {
+        while self.step < self.total_steps && !outcome.early_stopped {
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
             let step_event = match self.optimizer_step(stage, step, &schedule) {
@@ -93,12 +114,20 @@ impl Training {
             if let Some(state) = system.poll(&**self.log.clock()) {
                 self.log.append(state)?;
             }
-            let run = &self.recipe.run;
-            let due = |every: usize| every > 0 && step.is_multiple_of(every as u64);
-            if due(run.eval_steps) && step < self.total_steps {
-                self.evaluate(stage)?;
+            if step == self.total_steps {
+                break;
             }
-            if due(run.save_steps) && step < self.total_steps {
+            let mut is_best = false;
+            if self.is_due(self.recipe.run.eval_steps) {
+                let evaluation = self.evaluate(stage)?;
+                is_best = self.judge(evaluation.as_ref())?;
+                if self.is_out_of_patience()? {
+                    outcome.early_stopped = true;
+                    outcome.end = evaluation;
+                    break;
+                }
+            }
+            if is_best || self.is_due(self.recipe.run.save_steps) {
                 self.save(stage)?;
                 saved = step;
             }
@@ -106,14 +135,40 @@ impl Training {
                 return self.stop(stage, saved);
             }
         }
-        outcome.end = self.evaluate(stage)?;
-        if self.interrupter.should_stop() {
-            return self.stop(stage, saved);
+        let mut is_best = false;
+        if !outcome.early_stopped {
+            outcome.end = self.evaluate(stage)?;
+            if self.interrupter.should_stop() {
+                return self.stop(stage, saved);
+            }
+            is_best = self.judge(outcome.end.as_ref())?;
         }
-        if saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
+        if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
         Ok(outcome)
+    }
+
+    fn is_due(&self, every: usize) -> bool {
+        every > 0 && self.step.is_multiple_of(every as u64)
+    }
+
+    /// Whether an evaluation is the best so far. One that a signal cut short is not judged: it comes
+    /// again when the run goes on.
+    fn judge(&mut self, evaluation: Option<&Evaluation>) -> Result<bool, TrainError> {
+        match &mut self.best {
+            Some(best) if !self.interrupter.should_stop() => best.judge(self.step, evaluation),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the run ends for lack of a better evaluation; then the log says why.
+    fn is_out_of_patience(&self) -> Result<bool, TrainError> {
+        let Some(why) = self.best.as_ref().and_then(BestTracker::out_of_patience) else {
+            return Ok(false);
+        };
+        self.warn(&format!("the run ends at step {}: {why}", self.step))?;
+        Ok(true)
     }
 
     fn optimizer_step<S: Stage>(
@@ -157,13 +212,15 @@ impl Training {
         if finite {
             return Ok(event);
         }
-        self.log.append(event.clone())?;
         let (what, value) = match loss.is_finite() {
             true => ("the gradient norm", grad_norm),
             false => ("the loss", loss),
         };
         match self.recipe.run.on_nonfinite {
-            OnNonfinite::Stop => Err(TrainError::Diverged { step, what, value }),
+            OnNonfinite::Stop => {
+                self.log.append(event)?;
+                Err(TrainError::Diverged { step, what, value })
+            }
             OnNonfinite::Skip => {
                 self.warn(&format!("step {step} was left out: {what} is {value}"))?;
                 Ok(event)
@@ -173,7 +230,7 @@ impl Training {
 
     /// Writes the step's line and samples, and a line of progress.
     fn report<S: Stage>(
-        &self,
+        &mut self,
         stage: &mut S,
         mut event: event::Step,
         took: Duration,
@@ -188,7 +245,10 @@ impl Training {
         let every = self.recipe.run.logging_steps.max(1) as u64;
         if event.step.is_multiple_of(every) || event.step == self.total_steps {
             let eta = throughput.eta(self.total_steps - event.step);
-            eprintln!("{}", tui::plain::step_line(&event, self.total_steps, eta));
+            say!("{}", tui::plain::step_line(&event, self.total_steps, eta));
+        }
+        if let Some(best) = &mut self.best {
+            best.add_step(&event);
         }
         Ok(self.log.append(event)?)
     }
@@ -197,6 +257,8 @@ impl Training {
         self.phase("evaluate")?;
         let interrupter = self.interrupter.clone();
         let evaluation = stage.evaluate(&self.model, &|| interrupter.should_stop())?;
+        // A signal cuts an evaluation short, and part of one is no measurement.
+        let evaluation = evaluation.filter(|_| !interrupter.should_stop());
         if let Some(evaluation) = &evaluation {
             let event = event::Evaluation {
                 step: self.step,
@@ -204,7 +266,7 @@ impl Training {
                 table: evaluation.rows.clone(),
                 fields: evaluation.metrics.clone(),
             };
-            eprintln!("{}", tui::plain::evaluation_line(&event));
+            say!("{}", tui::plain::evaluation_line(&event));
             self.log.append(event)?;
         }
         self.phase("train")?;
@@ -221,6 +283,12 @@ impl Training {
             total_steps: self.total_steps,
             stage: stage.name().to_string(),
             stage_state: stage.state(),
+            best: self
+                .best
+                .as_ref()
+                .map(|b| b.state().clone())
+                .unwrap_or_default(),
+            has_checksums: true,
         };
         let (path, bytes) = checkpoint::save(
             &self.run_dir,
@@ -236,17 +304,30 @@ impl Training {
             path: path.display().to_string(),
             bytes,
             seconds: Scalar(took.as_secs_f64()),
-            fields: Fields::new(),
+            fields: self
+                .best
+                .as_ref()
+                .map(BestTracker::fields)
+                .unwrap_or_default(),
         })?;
+        if let Some(best) = &self.best {
+            best.write(&self.run_dir)?;
+        }
         self.drop_old_checkpoints()?;
         self.phase("train")
     }
 
+    /// Called once a new checkpoint has its name, so that there is a whole one at every moment.
     fn drop_old_checkpoints(&self) -> Result<(), TrainError> {
         let limit = self.recipe.run.save_total_limit;
+        let best = self.best.as_ref().and_then(BestTracker::step);
         let checkpoints = self.run_dir.checkpoints()?;
         if limit > 0 && checkpoints.len() > limit {
-            for old in &checkpoints[..checkpoints.len() - limit] {
+            let old = &checkpoints[..checkpoints.len() - limit];
+            for old in old
+                .iter()
+                .filter(|checkpoint| Some(checkpoint.step) != best)
+            {
                 telemetry::atomic::remove_dir_atomic(&old.path)?;
             }
         }
@@ -262,7 +343,7 @@ impl Training {
     }
 
     fn warn(&self, message: &str) -> Result<(), TrainError> {
-        eprintln!("warning: {message}");
+        say!("warning: {message}");
         let mut warning = event::Warning::new(message);
         warning.step = Some(self.step);
         Ok(self.log.append(warning)?)

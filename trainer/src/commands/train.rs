@@ -8,6 +8,7 @@ use crate::cli::{Resume, StageChoice, TrainArgs, TuiMode};
 use crate::demo::Demo;
 use crate::recipe::{RawRecipe, StageName, for_stage, unused_keys};
 use crate::run::{self, RunEnd, RunRequest};
+use crate::say;
 use crate::table;
 
 /// Runs the named stage, and before it what it builds on: in the demo the earlier stages whose
@@ -19,9 +20,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
         PathBuf::from("runs").join(format!("{}{stage}", demo_prefix(args)))
     });
     let device = open(args.device)?;
-    eprintln!("device {} ({})", device.name, device.description);
+    say!("device {} ({})", device.name, device.description);
     if args.tui == TuiMode::Always {
-        eprintln!(
+        say!(
             "note: `trainer watch {}` shows the run, from another terminal",
             output.display()
         );
@@ -44,7 +45,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
         }
         if args.stage.named().is_none() || position == last {
             for key in unused_keys(&raw, stage) {
-                eprintln!("note: {key}");
+                say!("note: {key}");
             }
         }
         let recipe = for_stage(&raw, stage)?;
@@ -52,7 +53,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
             Some(dir) => dir.clone(),
             None => recipe.require_model()?.to_owned(),
         };
-        eprintln!(
+        say!(
             "\nstage {stage}: {} → {}",
             model_dir.display(),
             dir.display()
@@ -68,7 +69,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
             },
         })?;
         match end {
-            RunEnd::AlreadyFinished => eprintln!("{} had finished before", dir.display()),
+            RunEnd::AlreadyFinished => say!("{} had finished before", dir.display()),
             RunEnd::Trained(outcome) if position == last || args.stage == StageChoice::All => {
                 print!("{}", table::outcome(&outcome));
             }
@@ -101,7 +102,7 @@ fn prepare_demo(
     output: &Path,
     device: &OpenDevice,
 ) -> Result<Demo, TrainError> {
-    eprintln!(
+    say!(
         "no model, data or recipe was given: this is the built-in demo, a small model on a corpus \
          that the program makes up"
     );

@@ -23,6 +23,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A path.
     Path,
+    /// One name.
+    Name,
     /// One path or a list of paths.
     Paths,
     /// One name or a list of names.
@@ -60,7 +62,9 @@ impl Kind {
                 let known = |item: &Value| item.as_str().is_some_and(|word| words.contains(&word));
                 (!items.is_empty() && items.iter().all(known)).then(|| value.clone())
             }
-            (Self::Path, Value::String(path)) => (!path.is_empty()).then(|| value.clone()),
+            (Self::Path | Self::Name, Value::String(text)) => {
+                (!text.is_empty()).then(|| value.clone())
+            }
             (Self::Paths | Self::Names, Value::String(text)) => {
                 (!text.is_empty()).then(|| Value::Array(vec![value.clone()]))
             }
@@ -90,7 +94,12 @@ impl Kind {
     pub(crate) fn is_text(&self) -> bool {
         matches!(
             self,
-            Self::Choice(_) | Self::Choices(_) | Self::Path | Self::Paths | Self::Names
+            Self::Choice(_)
+                | Self::Choices(_)
+                | Self::Path
+                | Self::Name
+                | Self::Paths
+                | Self::Names
         )
     }
 }
@@ -118,6 +127,7 @@ impl fmt::Display for Kind {
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Choices(words) => write!(f, "one of {}, or a list of them", words.join(", ")),
             Self::Path => f.write_str("a path in quotes"),
+            Self::Name => f.write_str("a name in quotes"),
             Self::Paths => f.write_str("a path in quotes, or a list of them"),
             Self::Names => f.write_str("a name in quotes, or a list of them"),
             Self::Numbers => f.write_str("a list of finite numbers"),

@@ -10,6 +10,7 @@ use super::error::{Origin, RecipeError, RecipeErrors};
 use super::kind::spelled;
 use super::raw::{Entry, Layer, RawRecipe};
 use super::schema::{self, DefaultValue, Key};
+use super::settings::RunSettings;
 use super::stage_settings::{PoSettings, StageSettings};
 use super::{Recipe, nearest};
 
@@ -237,6 +238,7 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
             errors.push(RecipeError::new(None, message).hint(hint));
         }
     }
+    errors.extend(unjudgeable(&recipe.run));
     errors
 }
 
@@ -258,4 +260,25 @@ fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
         errors.push(RecipeError::new(None, message).hint("set use_weighting = false"));
     }
     errors
+}
+
+/// A best checkpoint or an early end that nothing could decide on.
+fn unjudgeable(run: &RunSettings) -> Option<RecipeError> {
+    let error = |message: String, hint: &str| Some(RecipeError::new(None, message).hint(hint));
+    let patience = run.early_stopping_patience;
+    match &run.metric_for_best_model {
+        None if patience > 0 => error(
+            format!("early_stopping_patience = {patience} needs a metric to judge by"),
+            "set metric_for_best_model, such as eval/loss",
+        ),
+        Some(_) if patience > 0 && run.eval_steps == 0 => error(
+            format!("early_stopping_patience = {patience} counts evaluations, and eval_steps = 0"),
+            "set eval_steps to the steps between evaluations",
+        ),
+        Some(metric) if run.direction().is_none() => error(
+            format!("metric_for_best_model = {metric:?} does not say which way is better"),
+            "set greater_is_better to true or false",
+        ),
+        _ => None,
+    }
 }

@@ -3,6 +3,9 @@
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 
+use telemetry::MetricKey;
+use telemetry::metric::Better;
+
 use super::choices::{
     Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
     StageName::{self, Cpt, Po, Rl},
@@ -118,9 +121,33 @@ settings! {
         save_total_limit: usize = integer(0, MAX_COUNT).default("2");
         /// Steps between evaluations; 0 evaluates at the end alone.
         eval_steps: usize = integer(0, MAX_COUNT).default("100").except(Rl, "20");
+        /// The metric whose best evaluation's checkpoint is kept beside the newest ones: eval/NAME of
+        /// the evaluations, such as eval/loss, or a metric of the steps, such as reward, which counts
+        /// with its mean since the evaluation before. best.json says which checkpoint it is.
+        metric_for_best_model: Option<String> = Spec::new(Kind::Name);
+        /// Whether more of metric_for_best_model is better. Unset, it is what the metric's name says.
+        greater_is_better: Option<bool> = boolean();
+        /// Evaluations in a row without a better metric_for_best_model after which the run ends; 0
+        /// never ends it.
+        early_stopping_patience: usize = integer(0, MAX_COUNT).default("0");
+        /// How much better an evaluation must be to count for early_stopping_patience.
+        early_stopping_threshold: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// Steps between progress lines; the event log has every step.
         logging_steps: usize = integer(1, MAX_COUNT).default("10").except(Rl, "1");
         /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out.
         on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
+    }
+}
+
+impl RunSettings {
+    /// Which way `metric_for_best_model` is better, where the recipe or its name says so.
+    pub fn direction(&self) -> Option<Better> {
+        let named = |metric: &String| Some(MetricKey::lookup(metric)?.better);
+        match self.greater_is_better {
+            Some(true) => Some(Better::Higher),
+            Some(false) => Some(Better::Lower),
+            None => self.metric_for_best_model.as_ref().and_then(named),
+        }
+        .filter(|better| *better != Better::Neutral)
     }
 }

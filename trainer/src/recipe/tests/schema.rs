@@ -10,6 +10,8 @@ fn the_schema_and_the_structs_have_the_same_keys() {
     for stage in STAGES {
         let mut recipe = for_stage(&RawRecipe::new(), stage).expect("the defaults are sound");
         recipe.model.model_name_or_path = Some("model".into());
+        recipe.run.metric_for_best_model = Some("loss".into());
+        recipe.run.greater_is_better = Some(false);
         let keys = schema::groups(stage)
             .flat_map(|group| group.keys)
             .map(|key| key.name);
