@@ -13,6 +13,9 @@ pub enum Error {
     /// The weights are missing, broken, or not those that `config.json` describes.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Models that cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
 }
 
 /// What can be wrong with a `config.json`.
@@ -196,10 +199,26 @@ pub enum TensorProblem {
     },
 }
 
-/// The first few problems, one a line, and how many more there are.
-struct Lines<'a>(&'a [TensorProblem]);
+/// Two models that are not of one architecture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{other} cannot be merged with {first}:{differences}\n\
+     hint: merge checkpoints of one architecture, such as two that were trained from one model",
+    other = .other.display(), first = .first.display(), differences = Lines(.differences)
+)]
+pub struct MergeError {
+    /// The first model's folder.
+    pub first: PathBuf,
+    /// The other's.
+    pub other: PathBuf,
+    /// What differs, a sentence each; never empty.
+    pub differences: Vec<String>,
+}
 
-impl fmt::Display for Lines<'_> {
+/// The first few problems, one a line, and how many more there are.
+struct Lines<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 4;
         for problem in self.0.iter().take(SHOWN) {

@@ -4,6 +4,8 @@
 //! them and exits with 2.
 
 mod compare;
+mod import;
+mod merge;
 mod tools;
 mod values;
 
@@ -16,7 +18,9 @@ use toml::Value;
 use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageName};
 
 pub use compare::{CompareArgs, SideName, UnknownSide};
+pub use import::ImportArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
+pub use merge::MergeArgs;
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
 };
@@ -40,6 +44,10 @@ pub enum Command {
     Watch(WatchArgs),
     /// Compare two devices or sets of kernels block by block.
     Compare(CompareArgs),
+    /// Add up checkpoints.
+    Merge(MergeArgs),
+    /// Turn a configuration of TRL or axolotl into a recipe.
+    Import(ImportArgs),
     /// Say which devices work, and what others lack.
     Doctor(DoctorArgs),
 }
@@ -84,6 +92,8 @@ enum Tool {
     Metrics(MetricsArgs),
     Watch(WatchArgs),
     Compare(CompareArgs),
+    Merge(MergeArgs),
+    Import(ImportArgs),
     Doctor(DoctorArgs),
 }
 
@@ -228,6 +238,8 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
+        (Some(Tool::Merge(args)), _) => Command::Merge(args),
+        (Some(Tool::Import(args)), _) => Command::Import(args),
         (Some(Tool::Doctor(args)), _) => Command::Doctor(args),
         (None, Some(args)) => Command::Train(Box::new(args)),
         (None, None) => unreachable!("clap asks for --stage where there is no subcommand"),

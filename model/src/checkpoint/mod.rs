@@ -7,6 +7,7 @@
 mod dtype;
 mod file;
 mod header;
+mod merge;
 mod names;
 mod reader;
 mod shards;
@@ -17,9 +18,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use crate::error::{CheckpointError, TensorProblem};
+pub use crate::error::{CheckpointError, MergeError, TensorProblem};
 pub use dtype::Dtype;
 pub use file::{TensorFile, TensorView};
+pub use merge::Merge;
 pub use reader::Checkpoint;
 pub use tensors::{OwnedTensor, read_tensors, write_tensors};
 pub use validate::{LoadReport, LoadWarning};

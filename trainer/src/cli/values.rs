@@ -129,6 +129,12 @@ pub(super) fn top_p(word: &str) -> Result<f32, String> {
     number(word, "a number above 0, up to 1", |p| p > 0.0 && p <= 1.0)
 }
 
+/// A weight: any number that is one.
+pub(super) fn finite(word: &str) -> Result<f64, String> {
+    let number = word.trim().parse().ok().filter(|x: &f64| x.is_finite());
+    number.ok_or_else(|| "expected a finite number".to_owned())
+}
+
 fn number(word: &str, expected: &str, allowed: fn(f32) -> bool) -> Result<f32, String> {
     let number = word
         .parse()
@@ -140,6 +146,12 @@ fn number(word: &str, expected: &str, allowed: fn(f32) -> bool) -> Result<f32, S
 /// Parses `--dtype`, whose words the recipe knows.
 pub(super) fn dtype() -> impl TypedValueParser<Value = Dtype> {
     PossibleValuesParser::new(Dtype::NAMES)
+        .map(|word| word.parse().expect("clap takes only words of the list"))
+}
+
+/// Parses the name of one stage.
+pub(super) fn stage() -> impl TypedValueParser<Value = StageName> {
+    PossibleValuesParser::new(StageName::NAMES)
         .map(|word| word.parse().expect("clap takes only words of the list"))
 }
 

@@ -3,6 +3,9 @@
 mod compare;
 mod doctor;
 mod generate;
+mod held_out;
+mod import;
+mod merge;
 mod metrics;
 mod opened;
 mod score;
@@ -27,6 +30,8 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Generate(args) => generate::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Merge(args) => merge::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),
     }

@@ -15,6 +15,7 @@
 
 mod choices;
 mod error;
+pub mod import;
 mod kind;
 mod nearest;
 mod raw;

@@ -18,10 +18,16 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("fp16", "write `dtype = \"bfloat16\"`: there is no float16"),
 ];
 
+/// What to write for a key that Keep says differently.
+pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
+    let known = ELSEWHERE.iter().find(|(known, _)| *known == name)?;
+    Some(known.1)
+}
+
 /// The sentence that helps someone who wrote the unknown key `name`.
 pub(super) fn suggestion(name: &str) -> String {
-    if let Some((_, advice)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-        return (*advice).to_owned();
+    if let Some(advice) = elsewhere(name) {
+        return advice.to_owned();
     }
     let keys = GROUPS.iter().flat_map(|group| group.keys);
     let spellings = keys.flat_map(|key| {

@@ -1,6 +1,7 @@
 //! Checkpoints written to a folder, read back, and broken.
 
 mod fitting;
+mod merging;
 mod reading;
 mod writing;
 

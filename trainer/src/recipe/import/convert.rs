@@ -1,0 +1,300 @@
+//! Keys that mean more than a table of names can say.
+
+use super::carrier::Carrier;
+use super::yaml::{Item, Yaml};
+use crate::recipe::StageName;
+
+/// transformers' schedules by the name of Keep's.
+pub(super) const SCHEDULES: &[(&str, &str)] = &[
+    ("constant_with_warmup", "constant"),
+    ("cosine_with_min_lr", "cosine"),
+    ("cosine_warmup_with_min_lr", "cosine"),
+];
+
+/// Optimizers by the name of Keep's. The paged ones differ in where moments lie, not in their values.
+pub(super) const OPTIMIZERS: &[(&str, &str)] = &[
+    ("adamw_hf", "adamw_torch"),
+    ("adamw_torch_fused", "adamw_torch"),
+    ("adamw_apex_fused", "adamw_torch"),
+    ("adamw_torch_8bit", "adamw_8bit"),
+    ("adamw_bnb_8bit", "adamw_8bit"),
+    ("paged_adamw_32bit", "adamw_torch"),
+    ("paged_adamw_8bit", "adamw_8bit"),
+    ("paged_adamw", "adamw_torch"),
+];
+
+/// A model folder, or a name on the Hub, which Keep does not fetch.
+pub(super) fn model(carrier: &mut Carrier<'_>, item: &Item) {
+    let name = item.value.text().unwrap_or_default();
+    if is_hub_name(name) {
+        let why =
+            format!("but Keep takes a folder: `hf download {name} --local-dir DIR`, and write DIR");
+        carrier.offer_changed(item, "model_name_or_path", &item.value, &why);
+    } else {
+        carrier.offer(item, "model_name_or_path", &item.value);
+    }
+}
+
+/// `owner/name`; a path of two parts looks the same, and then the note does no harm.
+pub(super) fn is_hub_name(name: &str) -> bool {
+    let mut parts = name.split('/');
+    let plain = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && !part.starts_with(['.', '~']))
+    };
+    plain(parts.next()) && plain(parts.next()) && parts.next().is_none()
+}
+
+/// `bf16: true`, or axolotl's `auto` and `full`.
+pub(super) fn bf16(carrier: &mut Carrier<'_>, item: &Item) {
+    match (item.value.boolean(), item.value.text()) {
+        (Some(false), _) => carrier.leave(item, "not needed: dtype says it"),
+        (_, Some("auto")) => carrier.offer(item, "dtype", &text("auto")),
+        _ => carrier.offer(item, "dtype", &text("bfloat16")),
+    }
+}
+
+/// float16 is a matter of older GPUs; bfloat16 has its size.
+pub(super) fn fp16(carrier: &mut Carrier<'_>, item: &Item) {
+    if item.value.is_off() {
+        carrier.leave(item, "not needed: dtype says it");
+    } else {
+        let why = "as dtype = \"bfloat16\": Keep has no float16";
+        carrier.offer_changed(item, "dtype", &text("bfloat16"), why);
+    }
+}
+
+/// The dtype a model is loaded in.
+pub(super) fn dtype(carrier: &mut Carrier<'_>, item: &Item) {
+    let word = item.value.text().unwrap_or_default();
+    match word.strip_prefix("torch.").unwrap_or(word) {
+        "float16" => fp16(carrier, item),
+        word => carrier.offer(item, "dtype", &text(word)),
+    }
+}
+
+/// -1 is how transformers says that epochs decide.
+pub(super) fn max_steps(carrier: &mut Carrier<'_>, item: &Item) {
+    match item.value.number() {
+        Some(steps) if steps < 0.0 => {
+            carrier.leave(
+                item,
+                "not needed: num_train_epochs decides where it is not set",
+            );
+        }
+        _ => carrier.offer(item, "max_steps", &item.value),
+    }
+}
+
+/// transformers 5 takes a share of the steps below 1.
+pub(super) fn warmup_steps(carrier: &mut Carrier<'_>, item: &Item) {
+    match item.value.number() {
+        Some(share) if share > 0.0 && share < 1.0 => {
+            carrier.offer(item, "warmup_ratio", &item.value);
+        }
+        _ => carrier.offer(item, "warmup_steps", &item.value),
+    }
+}
+
+/// A negative number is another way to switch it off.
+pub(super) fn top_k(carrier: &mut Carrier<'_>, item: &Item) {
+    match item.value.number() {
+        Some(k) if k < 0.0 => carrier.offer(item, "top_k", &Yaml::Integer(0)),
+        _ => carrier.offer(item, "top_k", &item.value),
+    }
+}
+
+/// Where a schedule ends: `min_lr_rate`, or `min_lr` beside learning_rate.
+pub(super) fn scheduler_arguments(carrier: &mut Carrier<'_>, item: &Item) {
+    for argument in item.value.items() {
+        let item = Item {
+            key: format!("{}.{}", item.key, argument.key),
+            ..argument.clone()
+        };
+        let number = argument.value.number();
+        let share_of = |whole: Option<&Yaml>| {
+            let whole = whole.and_then(Yaml::number).filter(|whole| *whole > 0.0);
+            number.zip(whole).map(|(part, whole)| part / whole)
+        };
+        let (key, value) = match argument.key.as_str() {
+            "min_lr_rate" | "min_lr_ratio" => ("min_lr_ratio", number),
+            "min_lr" => ("min_lr_ratio", share_of(carrier.value_of("learning_rate"))),
+            "num_decay_steps" => ("decay_ratio", share_of(carrier.value_of("max_steps"))),
+            _ => ("", None),
+        };
+        match value {
+            Some(value) => carrier.offer(&item, key, &Yaml::Float(value)),
+            None => carrier.leave(&item, "no equivalent: see min_lr_ratio and decay_ratio"),
+        }
+    }
+}
+
+/// A word, or `true` and `false` for the first and the last of them.
+pub(super) fn scale_rewards(carrier: &mut Carrier<'_>, item: &Item) {
+    let word = match item.value.boolean() {
+        Some(true) => text("group"),
+        Some(false) => text("none"),
+        None => item.value.clone(),
+    };
+    carrier.offer(item, "scale_rewards", &word);
+}
+
+/// TRL takes a list of losses to add up; a list of one is that one.
+pub(super) fn loss_type(carrier: &mut Carrier<'_>, item: &Item) {
+    let value = match &item.value {
+        Yaml::List(words) if words.len() == 1 => &words[0],
+        value => value,
+    };
+    carrier.offer(item, "loss_type", value);
+}
+
+/// TRL's names of reward functions are those of Python functions; Keep's are its own.
+pub(super) fn reward_funcs(carrier: &mut Carrier<'_>, item: &Item) {
+    let registry = rewards::Registry::standard();
+    let names: Vec<&str> = match &item.value {
+        Yaml::List(names) => names.iter().filter_map(Yaml::text).collect(),
+        value => value.text().into_iter().collect(),
+    };
+    let known = |name: &&str| registry.names().any(|known| known == *name);
+    match names.iter().find(|name| !known(name)) {
+        None => carrier.offer(item, "reward_funcs", &item.value),
+        Some(name) => {
+            let verifiers: Vec<&str> = registry.names().collect();
+            let why = format!(
+                "no equivalent: `{name}` is Python; Keep's are {}, and a record can name its own",
+                verifiers.join(", ")
+            );
+            carrier.leave(item, why);
+        }
+    }
+}
+
+/// In TRL's GRPO a batch counts completions, and all micro-batches together make the groups; in Keep
+/// it counts prompts.
+pub(super) fn batch_size(carrier: &mut Carrier<'_>, item: &Item) {
+    const KEY: &str = "per_device_train_batch_size";
+    if carrier.stage != StageName::Rl {
+        return carrier.offer(item, KEY, &item.value);
+    }
+    let number = |key: &str, default: f64| {
+        let nested = carrier.value_of("trl").and_then(|trl| trl.get(key));
+        let value = carrier.value_of(key).or(nested);
+        value.and_then(Yaml::number).unwrap_or(default)
+    };
+    let generations = number("num_generations", 8.0);
+    let micro_batches = number("gradient_accumulation_steps", 1.0);
+    let Some(completions) = item.value.number() else {
+        return carrier.offer(item, KEY, &item.value);
+    };
+    let prompts = completions / generations;
+    let prompts_of_step = completions * micro_batches / generations;
+    if prompts.fract() == 0.0 && prompts >= 1.0 {
+        let why = format!(
+            "as {prompts}: it counts completions there and prompts here, each with {generations}"
+        );
+        carrier.offer_changed(item, KEY, &Yaml::Float(prompts), &why);
+    } else if prompts_of_step.fract() == 0.0 && prompts_of_step >= 1.0 {
+        let why = format!(
+            "as one prompt with its {generations} completions; with gradient_accumulation_steps = \
+             {prompts_of_step} a step has as many completions as there"
+        );
+        carrier.offer_changed(item, KEY, &Yaml::Integer(1), &why);
+    } else {
+        let step = completions * micro_batches;
+        let why = format!(
+            "no equivalent: it counts completions, and a step's {step} are no multiple of \
+             num_generations = {generations}; set the number of prompts"
+        );
+        carrier.leave(item, why);
+    }
+}
+
+/// The other half of [`batch_size`].
+pub(super) fn accumulation(carrier: &mut Carrier<'_>, item: &Item) {
+    const KEY: &str = "gradient_accumulation_steps";
+    let batch = ["per_device_train_batch_size", "micro_batch_size"];
+    let completions = batch
+        .into_iter()
+        .find_map(|key| carrier.value_of(key)?.number());
+    let nested = carrier
+        .value_of("trl")
+        .and_then(|trl| trl.get("num_generations"));
+    let generations = carrier.value_of("num_generations").or(nested);
+    let generations = generations.and_then(Yaml::number).unwrap_or(8.0);
+    let (Some(completions), Some(steps)) = (completions, item.value.number()) else {
+        return carrier.offer(item, KEY, &item.value);
+    };
+    let prompts_of_step = completions * steps / generations;
+    let whole_groups = (completions / generations).fract() == 0.0;
+    if carrier.stage != StageName::Rl || whole_groups || prompts_of_step.fract() != 0.0 {
+        return carrier.offer(item, KEY, &item.value);
+    }
+    let why = format!("as {prompts_of_step}: a micro-batch here has whole groups of completions");
+    carrier.offer_changed(item, KEY, &Yaml::Float(prompts_of_step), &why);
+}
+
+/// Completions that serve several optimizer steps are num_iterations in Keep, and only those.
+pub(super) fn steps_per_generation(carrier: &mut Carrier<'_>, item: &Item) {
+    let steps = carrier.value_of("gradient_accumulation_steps");
+    if item.value.number() == Some(steps.and_then(Yaml::number).unwrap_or(1.0)) {
+        carrier.leave(item, "not needed: a step samples its own completions");
+    } else {
+        carrier.leave(
+            item,
+            "no equivalent: a step samples its own completions; see num_iterations",
+        );
+    }
+}
+
+/// TRL reads LoRA's keys only under `use_peft: true`, where its rank is 16 unless it is given.
+pub(super) fn use_peft(carrier: &mut Carrier<'_>, item: &Item) {
+    if item.value.is_off() {
+        carrier.leave(item, "not needed: lora_r says it");
+    } else if carrier.value_of("lora_r").is_none() {
+        carrier.offer(item, "lora_r", &Yaml::Integer(16));
+    } else {
+        carrier.leave(item, "not needed: lora_r says it");
+    }
+}
+
+/// As [`use_peft`] says.
+pub(super) fn lora_of_trl(carrier: &mut Carrier<'_>, item: &Item) {
+    if carrier.value_of("use_peft").is_none_or(Yaml::is_off) {
+        carrier.leave(
+            item,
+            "not needed: without use_peft: true it has no effect there",
+        );
+    } else {
+        let name = item.key.rsplit('.').next().unwrap_or(&item.key);
+        carrier.offer(item, name, &item.value);
+    }
+}
+
+/// Keep trains on assistant turns alone.
+pub(super) fn assistant_turns(carrier: &mut Carrier<'_>, item: &Item) {
+    match item.value.boolean() {
+        Some(true) => carrier.leave(
+            item,
+            "not needed: a conversation's assistant turns are trained on",
+        ),
+        _ => carrier.leave(
+            item,
+            "no equivalent: only a conversation's assistant turns are trained on",
+        ),
+    }
+}
+
+/// axolotl's word for [`assistant_turns`], the other way round.
+pub(super) fn train_on_inputs(carrier: &mut Carrier<'_>, item: &Item) {
+    let flipped = Yaml::Bool(item.value.boolean() != Some(true));
+    assistant_turns(
+        carrier,
+        &Item {
+            value: flipped,
+            ..item.clone()
+        },
+    );
+}
+
+fn text(word: &str) -> Yaml {
+    Yaml::Text(word.to_owned())
+}

@@ -1,0 +1,193 @@
+//! Configurations in `tests/imports/`, each with the recipe and the notes that it gives.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/imports")
+}
+
+fn imported(program: Program, text: &str, stage: Option<StageName>) -> Imported {
+    import(program, "c.yaml", text, stage).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn trl(text: &str) -> Imported {
+    imported(Program::Trl, text, None)
+}
+
+#[track_caller]
+fn has(imported: &Imported, line: &str) {
+    let toml = &imported.toml;
+    assert!(toml.lines().any(|l| l == line), "no `{line}` in\n{toml}");
+}
+
+#[track_caller]
+fn lacks(imported: &Imported, key: &str, why: &str) {
+    let note = imported.notes.iter().find(|note| note.key == key);
+    let note = note.unwrap_or_else(|| panic!("no note on {key} in {:?}", imported.notes));
+    assert!(!note.carried && note.why.contains(why), "{note}");
+}
+
+/// To accept what the program says now: `KEEP_ACCEPT=1 cargo test -p trainer --lib import`.
+#[test]
+fn each_configuration_gives_its_recipe_and_its_notes_and_the_recipe_resolves() {
+    let entries = std::fs::read_dir(folder()).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5, "only {} configurations", files.len());
+    for path in files {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let program = match name.starts_with("trl") {
+            true => Program::Trl,
+            false => Program::Axolotl,
+        };
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let imported = import(program, &name, &text, None)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let notes: String = imported
+            .notes
+            .iter()
+            .map(|note| format!("{note}\n"))
+            .collect();
+        let raw = RawRecipe::parse("r.toml", &imported.toml).expect("TOML");
+        for_stage(&raw, imported.stage).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(super::super::unused_keys(&raw, imported.stage), []);
+        for (extension, got) in [("toml", &imported.toml), ("notes.txt", &notes)] {
+            let golden = path.with_extension(extension);
+            if std::env::var_os("KEEP_ACCEPT").is_some() {
+                std::fs::write(&golden, got).expect("the folder is writable");
+            }
+            let want = std::fs::read_to_string(&golden).unwrap_or_default();
+            assert_eq!(*got, want, "{}", golden.display());
+        }
+    }
+}
+
+#[test]
+fn the_stage_is_inferred_and_can_be_said() {
+    for (text, stage) in [
+        ("num_generations: 8\nbeta: 0.1", StageName::Rl),
+        ("beta: 0.1", StageName::Po),
+        ("loss_type: ipo", StageName::Po),
+        ("packing: true", StageName::Sft),
+    ] {
+        assert_eq!(trl(text).stage, stage, "{text}");
+    }
+    let error = import(Program::Trl, "c.yaml", "learning_rate: 1e-5", None);
+    assert!(
+        error
+            .expect_err("nothing says it")
+            .to_string()
+            .contains("--stage")
+    );
+    let said = imported(Program::Trl, "learning_rate: 1e-5", Some(StageName::Cpt));
+    assert_eq!(said.stage, StageName::Cpt);
+    has(&said, "learning_rate = 1e-5");
+    for (text, stage) in [
+        ("rl: grpo", StageName::Rl),
+        ("rl: ipo", StageName::Po),
+        (
+            "datasets: [{path: a.jsonl, type: completion}]",
+            StageName::Cpt,
+        ),
+        ("datasets: [{path: a.jsonl, type: alpaca}]", StageName::Sft),
+    ] {
+        assert_eq!(
+            imported(Program::Axolotl, text, None).stage,
+            stage,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_grpo_batch_of_completions_becomes_one_of_prompts() {
+    let batch = |size: u32, accumulation: u32, generations: u32| {
+        trl(&format!(
+            "per_device_train_batch_size: {size}\ngradient_accumulation_steps: {accumulation}\n\
+             num_generations: {generations}"
+        ))
+    };
+    let whole = batch(16, 2, 8);
+    has(&whole, "per_device_train_batch_size = 2");
+    has(&whole, "gradient_accumulation_steps = 2");
+    // 2 · 16 completions of a step are 4 groups of 8.
+    let split = batch(2, 16, 8);
+    has(&split, "per_device_train_batch_size = 1");
+    has(&split, "gradient_accumulation_steps = 4");
+    let odd = batch(6, 1, 8);
+    lacks(
+        &odd,
+        "per_device_train_batch_size",
+        "no multiple of num_generations = 8",
+    );
+}
+
+#[test]
+fn schedules_end_where_they_did() {
+    let rate = trl(
+        "packing: false\nlearning_rate: 2e-5\nlr_scheduler_type: cosine_with_min_lr\n\
+         lr_scheduler_kwargs: {min_lr: 2e-6}\nwarmup_steps: 0.1",
+    );
+    has(&rate, "lr_scheduler_type = \"cosine\"");
+    has(&rate, "min_lr_ratio = 0.1  # lr_scheduler_kwargs.min_lr");
+    has(&rate, "warmup_ratio = 0.1  # warmup_steps");
+    let constant = trl("packing: false\nlr_scheduler_type: constant\nwarmup_ratio: 0.1");
+    has(&constant, "warmup_ratio = 0.0  # TRL's default");
+    lacks(&constant, "warmup_ratio", "no warm-up");
+    let warm = trl("packing: false\nlr_scheduler_type: constant_with_warmup\nwarmup_ratio: 0.1");
+    has(&warm, "warmup_ratio = 0.1");
+    lacks(
+        &trl("packing: false\nlr_scheduler_type: cosine_with_restarts"),
+        "lr_scheduler_type",
+        "takes one of constant, linear",
+    );
+}
+
+#[test]
+fn what_the_schema_lacks_is_said_not_to_be_there_yet() {
+    let some_day = imported(
+        Program::Axolotl,
+        "rl: dpo\nan_option: 1\nkto_desirable_weight: 1.5\nlora_fan_in_fan_out: false",
+        None,
+    );
+    lacks(&some_day, "an_option", "unknown to Keep");
+    lacks(&some_day, "lora_fan_in_fan_out", "not needed");
+    let weights = trl("num_generations: 8\nreward_weights: [1.0, 0.5]");
+    lacks(&weights, "reward_weights", "reward_funcs");
+    let python = trl("num_generations: 8\nreward_funcs: [my.module.score]");
+    lacks(&python, "reward_funcs", "`my.module.score` is Python");
+    let ours = trl("reward_funcs: [exact_match, chrf]\nreward_weights: [1.0, 0.5]");
+    has(&ours, "reward_weights = [1.0, 0.5]");
+}
+
+#[test]
+fn a_value_that_two_keys_give_is_the_first_ones() {
+    let twice = trl("packing: false\nbf16: true\ndtype: float32\ntorch_dtype: bfloat16");
+    has(&twice, "dtype = \"bfloat16\"  # bf16");
+    lacks(&twice, "dtype", "`bf16` says dtype already");
+    let half = trl("packing: false\nfp16: true");
+    has(&half, "dtype = \"bfloat16\"  # fp16");
+    assert!(
+        half.notes
+            .iter()
+            .any(|note| note.carried && note.key == "fp16")
+    );
+}
+
+#[test]
+fn no_row_is_shadowed_by_an_earlier_one() {
+    for rows in [trl::ROWS, axolotl::ROWS] {
+        let names: Vec<&str> = rows
+            .iter()
+            .flat_map(|(names, _)| names.iter().copied())
+            .collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name} has two rows");
+        }
+    }
+}
