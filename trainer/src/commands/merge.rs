@@ -101,6 +101,12 @@ fn sweep(args: &MergeArgs, merge: &Merge) -> Result<StagedDir, TrainError> {
         ));
     };
     println!("\nbest weight {weight}, relative loss {ratio:.4}");
+    if parents
+        .iter()
+        .any(|alone| relative_loss(alone, &parents) <= ratio)
+    {
+        eprintln!("note: one of the two models alone is as good as the best merge");
+    }
     Ok(merged)
 }
 

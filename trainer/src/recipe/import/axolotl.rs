@@ -9,8 +9,8 @@ use super::{trl, value_of};
 use crate::recipe::StageName::{self, Cpt, Po, Rl, Sft};
 use Rule::{By, Key, NoEquivalent, NotNeeded, Unless, Words};
 
-const ONE_DEVICE: &str = "it trains on one device";
-const OWN_KERNELS: &str = "it has kernels of its own";
+const ONE_DEVICE: &str = "Keep trains on one device";
+const OWN_KERNELS: &str = "Keep has kernels of its own";
 const FOLDER: &str = "the model's folder says it";
 const STEPS: &str = "save_steps and eval_steps count steps";
 
@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
     (&["lora_alpha"], Key("lora_alpha")),
     (&["lora_dropout"], Key("lora_dropout")),
     (&["lora_target_modules"], Key("lora_target_modules")),
-    (&["lora_target_linear"], Key("lora_target_linear")),
+    (&["lora_target_linear"], By(target_linear)),
     (&["lora_modules_to_save"], Key("lora_modules_to_save")),
     (
         &["lora_fan_in_fan_out"],
@@ -308,6 +308,17 @@ fn adapter(carrier: &mut Carrier<'_>, item: &Item) {
         Some("qlora") => carrier.leave(item, "no equivalent: a quantized model cannot be trained"),
         _ => carrier.leave(item, "not needed: lora_r says it"),
     }
+}
+
+/// peft's word for what it means.
+fn target_linear(carrier: &mut Carrier<'_>, item: &Item) {
+    let every_layer = Yaml::Text("all-linear".to_owned());
+    let value = if item.value.is_off() {
+        &item.value
+    } else {
+        &every_layer
+    };
+    carrier.offer(item, "lora_target_modules", value);
 }
 
 /// The arguments that axolotl hands on to TRL.

@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::rule::{self, Default, Row, Rule};
 use super::yaml::{Item, Yaml};
-use super::{Note, Program, value_of};
+use super::{Note, value_of};
 use crate::recipe::schema::{self, DefaultValue};
 use crate::recipe::{StageName, nearest};
 
@@ -32,7 +32,6 @@ impl Carried {
 
 /// The recipe and the notes, while the keys of a configuration go by.
 pub(super) struct Carrier<'a> {
-    pub(super) program: Program,
     pub(super) stage: StageName,
     /// All keys of the configuration.
     pub(super) items: &'a [Item],
@@ -41,9 +40,8 @@ pub(super) struct Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
-    pub(super) fn new(program: Program, stage: StageName, items: &'a [Item]) -> Self {
+    pub(super) fn new(stage: StageName, items: &'a [Item]) -> Self {
         Carrier {
-            program,
             stage,
             items,
             keys: Keys::new(),
@@ -103,8 +101,8 @@ impl<'a> Carrier<'a> {
     pub(super) fn offer(&mut self, item: &Item, name: &str, value: &Yaml) {
         let Some(key) = schema::find(self.stage, name) else {
             let why = match schema::users(name).next() {
+                _ if value.is_off() => "not needed: Keep does not do it either".to_owned(),
                 Some(_) => format!("no equivalent: stage {} does not use {name}", self.stage),
-                None if value.is_off() => "not needed: Keep does not do it either".to_owned(),
                 None => format!("not there yet: Keep has no {name}"),
             };
             return self.leave(item, why);
@@ -180,7 +178,12 @@ impl<'a> Carrier<'a> {
                 DefaultValue::Toml(ours) => accepted(ours).as_ref() == Some(&value),
                 _ => false,
             };
-            if !is_keeps && !self.keys.contains_key(key.name) {
+            let overridden = match key.name {
+                "num_train_epochs" => self.keys.contains_key("max_steps"),
+                "warmup_ratio" => self.keys.contains_key("warmup_steps"),
+                _ => false,
+            };
+            if !is_keeps && !overridden && !self.keys.contains_key(key.name) {
                 self.keys.insert(key.name, Carried { value, from: None });
             }
         }

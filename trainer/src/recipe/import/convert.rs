@@ -27,8 +27,9 @@ pub(super) const OPTIMIZERS: &[(&str, &str)] = &[
 pub(super) fn model(carrier: &mut Carrier<'_>, item: &Item) {
     let name = item.value.text().unwrap_or_default();
     if is_hub_name(name) {
-        let why =
-            format!("but Keep takes a folder: `hf download {name} --local-dir DIR`, and write DIR");
+        let why = format!(
+            "but Keep takes a folder; `hf download {name} --local-dir DIR` fetches one from the Hub"
+        );
         carrier.offer_changed(item, "model_name_or_path", &item.value, &why);
     } else {
         carrier.offer(item, "model_name_or_path", &item.value);
@@ -113,7 +114,7 @@ pub(super) fn scheduler_arguments(carrier: &mut Carrier<'_>, item: &Item) {
         let number = argument.value.number();
         let share_of = |whole: Option<&Yaml>| {
             let whole = whole.and_then(Yaml::number).filter(|whole| *whole > 0.0);
-            number.zip(whole).map(|(part, whole)| part / whole)
+            number.zip(whole).map(|(part, whole)| rounded(part / whole))
         };
         let (key, value) = match argument.key.as_str() {
             "min_lr_rate" | "min_lr_ratio" => ("min_lr_ratio", number),
@@ -271,28 +272,27 @@ pub(super) fn lora_of_trl(carrier: &mut Carrier<'_>, item: &Item) {
 
 /// Keep trains on assistant turns alone.
 pub(super) fn assistant_turns(carrier: &mut Carrier<'_>, item: &Item) {
-    match item.value.boolean() {
-        Some(true) => carrier.leave(
-            item,
-            "not needed: a conversation's assistant turns are trained on",
-        ),
-        _ => carrier.leave(
-            item,
-            "no equivalent: only a conversation's assistant turns are trained on",
-        ),
-    }
+    let why = "only a conversation's assistant turns are trained on";
+    let verdict = match item.value.boolean() {
+        Some(true) => "not needed",
+        _ => "no equivalent",
+    };
+    carrier.leave(item, format!("{verdict}: {why}"));
 }
 
 /// axolotl's word for [`assistant_turns`], the other way round.
 pub(super) fn train_on_inputs(carrier: &mut Carrier<'_>, item: &Item) {
-    let flipped = Yaml::Bool(item.value.boolean() != Some(true));
-    assistant_turns(
-        carrier,
-        &Item {
-            value: flipped,
-            ..item.clone()
-        },
-    );
+    let why = "only a conversation's assistant turns are trained on";
+    let verdict = match item.value.boolean() {
+        Some(true) => "no equivalent",
+        _ => "not needed",
+    };
+    carrier.leave(item, format!("{verdict}: {why}"));
+}
+
+/// Without the noise in the last digits that a division of decimals leaves.
+fn rounded(share: f64) -> f64 {
+    (share * 1e12).round() / 1e12
 }
 
 fn text(word: &str) -> Yaml {

@@ -130,7 +130,7 @@ pub fn import(
         Program::Trl => (trl::ROWS, trl::DEFAULTS),
         Program::Axolotl => (axolotl::ROWS, axolotl::DEFAULTS),
     };
-    let mut carrier = Carrier::new(program, stage, &items);
+    let mut carrier = Carrier::new(stage, &items);
     carrier.carry_all(rows);
     carrier.add_defaults(defaults);
     let (carried, mut notes) = carrier.finish();

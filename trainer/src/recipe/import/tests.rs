@@ -29,7 +29,8 @@ fn lacks(imported: &Imported, key: &str, why: &str) {
     assert!(!note.carried && note.why.contains(why), "{note}");
 }
 
-/// To accept what the program says now: `KEEP_ACCEPT=1 cargo test -p trainer --lib import`.
+/// After a change that is meant to show, such as a new key of the schema, run it once with
+/// `KEEP_ACCEPT=1` and read the difference.
 #[test]
 fn each_configuration_gives_its_recipe_and_its_notes_and_the_recipe_resolves() {
     let entries = std::fs::read_dir(folder()).expect("the folder is there");
@@ -59,7 +60,7 @@ fn each_configuration_gives_its_recipe_and_its_notes_and_the_recipe_resolves() {
         for (extension, got) in [("toml", &imported.toml), ("notes.txt", &notes)] {
             let golden = path.with_extension(extension);
             if std::env::var_os("KEEP_ACCEPT").is_some() {
-                std::fs::write(&golden, got).expect("the folder is writable");
+                telemetry::atomic::write_atomic(&golden, got).expect("the folder is writable");
             }
             let want = std::fs::read_to_string(&golden).unwrap_or_default();
             assert_eq!(*got, want, "{}", golden.display());

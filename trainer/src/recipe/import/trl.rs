@@ -9,8 +9,8 @@ use super::yaml::{Item, Yaml};
 use crate::recipe::StageName::{self, Cpt, Po, Rl, Sft};
 use Rule::{By, Key, NoEquivalent, NotNeeded, Unless, Words};
 
-const ONE_DEVICE: &str = "it trains on one device";
-const OWN_KERNELS: &str = "it has kernels of its own";
+const ONE_DEVICE: &str = "Keep trains on one device";
+const OWN_KERNELS: &str = "Keep has kernels of its own";
 const FOLDER: &str = "the model's folder says it";
 
 /// What becomes of TRL's keys. Those that are not here go by their names.
@@ -251,6 +251,22 @@ pub(super) const ROWS: &[Row] = &[
     (&["scale_rewards"], By(convert::scale_rewards)),
     (&["top_k"], By(convert::top_k)),
     (&["steps_per_generation"], By(convert::steps_per_generation)),
+    (&["min_p"], Key("min_p")),
+    (&["repetition_penalty"], Key("repetition_penalty")),
+    (&["delta"], Key("delta")),
+    (
+        &["importance_sampling_level"],
+        Key("importance_sampling_level"),
+    ),
+    (&["top_entropy_quantile"], Key("top_entropy_quantile")),
+    (
+        &["multi_objective_aggregation"],
+        Key("multi_objective_aggregation"),
+    ),
+    (
+        &["generation_kwargs"],
+        NoEquivalent("see temperature, top_p and top_k"),
+    ),
     (
         &["generation_batch_size"],
         NotNeeded("a step samples its own completions"),
