@@ -8,6 +8,9 @@ pub enum LossType {
     /// The sum over tokens / (completions · longest allowed completion) (Dr. GRPO,
     /// arXiv 2503.20783).
     DrGrpo,
+    /// The sum over each completion's tokens, then the mean over completions: a long completion has
+    /// as much more to say (LUSPO, arXiv 2602.05261, where it goes with a completion's ratio).
+    Luspo,
 }
 
 /// The counts of an optimizer step that a loss is divided by.
@@ -29,6 +32,7 @@ impl Denominator {
         let weight = match self.loss_type {
             LossType::Grpo => 1.0 / (self.num_completions * tokens.max(1)) as f64,
             LossType::Dapo => 1.0 / self.num_tokens.max(1) as f64,
+            LossType::Luspo => 1.0 / self.num_completions as f64,
             LossType::DrGrpo => 1.0 / (self.num_completions * self.max_completion_length) as f64,
         };
         weight as f32
@@ -50,6 +54,7 @@ mod tests {
         // One completion of 4 tokens of two, ten tokens in all, at most 16 each.
         assert_eq!(of(LossType::Grpo).token_weight(4), 1.0 / 8.0);
         assert_eq!(of(LossType::Dapo).token_weight(4), 0.1);
+        assert_eq!(of(LossType::Luspo).token_weight(4), 0.5);
         assert_eq!(of(LossType::DrGrpo).token_weight(4), 1.0 / 32.0);
     }
 }

@@ -1,12 +1,48 @@
 use burn::tensor::Tensor;
 
-/// The k3 estimator of KL(policy ‖ reference) (Schulman 2020, "Approximating KL divergence"):
-/// exp(d) − d − 1 with d = log p_ref − log p, unbiased under samples of the policy and never
-/// negative.
+/// How the divergence from the reference is estimated of a sampled token, with
+/// d = log p_ref − log p (Schulman 2020, "Approximating KL divergence").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KlEstimator {
+    /// −d: unbiased, and negative now and then. As a loss on the policy's own samples its expected
+    /// gradient is zero; it belongs into the reward.
+    K1,
+    /// d² / 2: biased, with the gradient of the divergence.
+    K2,
+    /// exp(d) − d − 1: unbiased and never negative.
+    K3,
+}
+
+/// An estimate of KL(policy ‖ reference) of each token.
 ///
 /// # Shapes
 /// - all: `[tokens]`
-pub fn k3(logprobs: Tensor<1>, reference_logprobs: Tensor<1>) -> Tensor<1> {
+pub fn kl(logprobs: Tensor<1>, reference_logprobs: Tensor<1>, estimator: KlEstimator) -> Tensor<1> {
     let difference = reference_logprobs - logprobs;
-    difference.clone().exp() - difference - 1.0
+    match estimator {
+        KlEstimator::K1 => -difference,
+        KlEstimator::K2 => difference.powi_scalar(2).div_scalar(2.0),
+        KlEstimator::K3 => difference.clone().exp() - difference - 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn estimates_worked_by_hand() {
+        // d = 0.5: −0.5, 0.125, e^0.5 − 1.5.
+        let device = Device::flex();
+        for (estimator, want) in [
+            (KlEstimator::K1, -0.5),
+            (KlEstimator::K2, 0.125),
+            (KlEstimator::K3, 0.148_721_3),
+        ] {
+            let of = |value: f32| Tensor::<1>::from_floats([value], &device);
+            let got: f32 = kl(of(-1.0), of(-0.5), estimator).into_scalar();
+            assert!((got - want).abs() < 1e-6, "{estimator:?}: {got}");
+        }
+    }
 }

@@ -13,10 +13,14 @@ mod kl;
 mod policy_gradient;
 pub mod preference;
 
-pub use advantages::{ScaleRewards, advantages};
+pub use advantages::{
+    ScaleRewards, advantages, leave_one_out_advantages, normalized_leave_one_out_advantages,
+    normalized_sum_advantages,
+};
 pub use cross_entropy::cross_entropy;
 pub use denominator::{Denominator, LossType};
-pub use kl::k3;
+pub use kl::{KlEstimator, kl};
 pub use policy_gradient::{
-    PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
+    HostTokens, ImportanceLevel, PolicyGradientOptions, PolicyGradientStats, PolicyObjective,
+    PolicyTokens, policy_gradient, policy_gradient_stats,
 };

@@ -1,55 +1,166 @@
 use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
 
-use crate::k3;
+use crate::kl::{KlEstimator, kl};
 
-/// The knobs of the clipped policy gradient. Names are TRL's.
+/// What is done with a token's (or a completion's) ratio ρ and advantage A.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PolicyObjective {
+    /// min(ρ·A, clip(ρ, 1 − ε, 1 + ε_high)·A): PPO, arXiv 1707.06347, equation 7. With `delta` ρ in
+    /// the first term is at most that, so that a negative advantage has a bound too (INTELLECT-2,
+    /// arXiv 2505.07291).
+    Clip {
+        /// Above 1 + ε_high; `None` for no bound.
+        delta: Option<f64>,
+    },
+    /// min(ρ, ε_high) as a constant, times A·log p: CISPO, MiniMax-M1, arXiv 2506.13585. Here
+    /// ε_high is the bound itself.
+    Cispo,
+    /// (4 / τ)·σ(τ·(ρ − 1))·A: SAPO, arXiv 2511.20347, τ by the sign of A.
+    Sapo {
+        /// Of positive advantages.
+        temperature_pos: f64,
+        /// Of the others.
+        temperature_neg: f64,
+    },
+}
+
+/// What the ratio to the policy that sampled is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportanceLevel {
+    /// Each token.
+    Token,
+    /// The geometric mean over a completion's tokens: GSPO, arXiv 2507.18071, equation 7.
+    Sequence,
+    /// The whole completion: the product over its tokens (RLOO).
+    Trajectory,
+}
+
+/// The knobs of the policy gradient. Names are TRL's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PolicyGradientOptions {
+    /// What is maximised.
+    pub objective: PolicyObjective,
+    /// What the ratio is of.
+    pub level: ImportanceLevel,
     /// The ratio is clipped from below at 1 − epsilon.
     pub epsilon: f64,
     /// And from above at 1 + epsilon_high.
     pub epsilon_high: f64,
     /// Weight of the KL term; 0 for none.
     pub beta: f64,
+    /// How the divergence is estimated.
+    pub kl: KlEstimator,
+    /// Whether the estimate is weighted by the ratio, which makes its gradient, and off the policy
+    /// its value, unbiased (DeepSeek-V3.2, arXiv 2512.02556).
+    pub use_bias_correction_kl: bool,
 }
 
-/// The clipped policy-gradient loss of the GRPO family:
+/// What the tokens of a batch of completions are compared with. All tensors `[tokens]`.
+#[derive(Clone, Debug)]
+pub struct PolicyTokens {
+    /// Of the policy that sampled.
+    pub old_logprobs: Tensor<1>,
+    /// Of the frozen reference, where there is a KL term.
+    pub reference_logprobs: Option<Tensor<1>>,
+    /// The advantage of each token's completion.
+    pub advantages: Tensor<1>,
+    /// The weight of each token, from [`Denominator`](crate::Denominator).
+    pub weights: Tensor<1>,
+    /// 1 for tokens that the policy term counts and 0 for others; all where absent.
+    pub keep: Option<Tensor<1>>,
+    /// Tokens of each completion, in order.
+    pub lengths: Vec<usize>,
+}
+
+/// The policy-gradient loss of the GRPO family:
 ///
-/// Σ w · (−min(ρ·A, clip(ρ, 1 − ε, 1 + ε_high)·A) + β·k3)
+/// Σ w · (−keep·objective(ρ, A) + β·KL)
 ///
 /// where
-/// - ρ = exp(log p − log p_old), the ratio to the policy that sampled;
+/// - ρ = exp(log p − log p_old), the ratio to the policy that sampled, of a token or a completion:
+///   [`ImportanceLevel`];
 /// - A is the advantage of the token's completion;
 /// - w is the token's weight, from [`Denominator`](crate::Denominator);
-/// - k3 is the estimate of the divergence from the reference, see [`k3`].
+/// - KL is the estimate of the divergence from the reference: [`KlEstimator`].
 ///
-/// PPO, arXiv 1707.06347, equation 7; GRPO, arXiv 2402.03300, equation 3; the separate upper bound
-/// is DAPO's clip-higher, arXiv 2503.14476. Where the sampling policy is the current one, pass the
-/// log-probabilities themselves, detached, as the old ones: the ratio is 1 and its gradient is not.
+/// GRPO, arXiv 2402.03300, equation 3; the separate upper bound is DAPO's clip-higher, arXiv
+/// 2503.14476. Where the sampling policy is the current one, pass the log-probabilities themselves,
+/// detached, as the old ones: the ratio is 1 and its gradient is not.
 ///
 /// # Shapes
-/// - all tensors: `[tokens]`
+/// - logprobs: `[tokens]`
 /// - output: `[1]`
 pub fn policy_gradient(
     logprobs: Tensor<1>,
-    old_logprobs: Tensor<1>,
-    reference_logprobs: Option<Tensor<1>>,
-    advantages: Tensor<1>,
-    weights: Tensor<1>,
+    tokens: &PolicyTokens,
     options: PolicyGradientOptions,
 ) -> Tensor<1> {
-    let ratio = (logprobs.clone() - old_logprobs).exp();
-    let clipped = ratio
-        .clone()
-        .clamp(1.0 - options.epsilon, 1.0 + options.epsilon_high);
-    let objective = (ratio * advantages.clone()).min_pair(clipped * advantages);
-    let per_token = match reference_logprobs {
-        Some(reference) if options.beta != 0.0 => {
-            -objective + k3(logprobs, reference).mul_scalar(options.beta)
+    let PolicyTokens {
+        advantages,
+        weights,
+        ..
+    } = tokens;
+    let difference = logprobs.clone() - tokens.old_logprobs.clone();
+    let ratio = at_level(difference, &tokens.lengths, options.level).exp();
+    let objective = match options.objective {
+        PolicyObjective::Clip { delta } => {
+            let bounded = match delta {
+                Some(delta) => ratio.clone().clamp_max(delta),
+                None => ratio.clone(),
+            };
+            let (low, high) = (1.0 - options.epsilon, 1.0 + options.epsilon_high);
+            let clipped = ratio.clone().clamp(low, high);
+            (bounded * advantages.clone()).min_pair(clipped * advantages.clone())
         }
-        _ => -objective,
+        PolicyObjective::Cispo => {
+            let constant = ratio.clone().detach().clamp_max(options.epsilon_high);
+            constant * advantages.clone() * logprobs.clone()
+        }
+        PolicyObjective::Sapo {
+            temperature_pos,
+            temperature_neg,
+        } => {
+            let gate =
+                |tau: f64| sigmoid((ratio.clone() - 1.0).mul_scalar(tau)).mul_scalar(4.0 / tau);
+            let positive = advantages.clone().greater_elem(0.0);
+            gate(temperature_neg).mask_where(positive, gate(temperature_pos)) * advantages.clone()
+        }
     };
-    (per_token * weights).sum()
+    let mut per_token = -objective;
+    if let Some(keep) = &tokens.keep {
+        per_token = per_token * keep.clone();
+    }
+    if let (Some(reference), true) = (&tokens.reference_logprobs, options.beta != 0.0) {
+        let mut divergence = kl(logprobs, reference.clone(), options.kl);
+        if options.use_bias_correction_kl {
+            divergence = divergence * ratio;
+        }
+        per_token = per_token + divergence.mul_scalar(options.beta);
+    }
+    (per_token * weights.clone()).sum()
+}
+
+/// Differences of log-probabilities as their level has them, a value a token.
+fn at_level(differences: Tensor<1>, lengths: &[usize], level: ImportanceLevel) -> Tensor<1> {
+    if level == ImportanceLevel::Token {
+        return differences;
+    }
+    let mut start = 0;
+    let mut of_completions = Vec::new();
+    for &length in lengths.iter().filter(|&&length| length > 0) {
+        let own = differences.clone().narrow(0, start, length);
+        let value = match level {
+            ImportanceLevel::Sequence => own.mean(),
+            _ => own.sum(),
+        };
+        of_completions.push(value.expand([length]));
+        start += length;
+    }
+    match of_completions.is_empty() {
+        true => differences,
+        false => Tensor::cat(of_completions, 0),
+    }
 }
 
 /// Sums over the tokens of a batch, from which the logged means follow. They add up over
@@ -68,27 +179,59 @@ pub struct PolicyGradientStats {
     pub logprob_difference: f64,
 }
 
-/// Counts over the tokens of weight other than 0.
+/// Host values of a batch's tokens, `[tokens]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTokens<'a> {
+    /// Of the policy.
+    pub logprobs: &'a [f32],
+    /// Of the policy that sampled.
+    pub old_logprobs: &'a [f32],
+    /// Of the reference, where there is one.
+    pub reference_logprobs: Option<&'a [f32]>,
+    /// The advantage of each token's completion.
+    pub advantages: &'a [f32],
+    /// Tokens of each completion, in order.
+    pub lengths: &'a [usize],
+}
+
+/// Counts what was clipped, and how far the policy has moved.
 pub fn policy_gradient_stats(
-    logprobs: &[f32],
-    old_logprobs: &[f32],
-    reference_logprobs: Option<&[f32]>,
-    advantages: &[f32],
-    in_loss: &[bool],
+    tokens: HostTokens,
     options: PolicyGradientOptions,
 ) -> PolicyGradientStats {
+    let differences: Vec<f64> = tokens
+        .logprobs
+        .iter()
+        .zip(tokens.old_logprobs)
+        .map(|(new, old)| f64::from(*new) - f64::from(*old))
+        .collect();
+    let (low, high) = match options.objective {
+        PolicyObjective::Cispo => (0.0, options.epsilon_high),
+        PolicyObjective::Clip { .. } => (1.0 - options.epsilon, 1.0 + options.epsilon_high),
+        // It has no bounds.
+        PolicyObjective::Sapo { .. } => (0.0, f64::INFINITY),
+    };
     let mut stats = PolicyGradientStats::default();
-    for token in (0..logprobs.len()).filter(|&token| in_loss[token]) {
-        let difference = f64::from(logprobs[token]) - f64::from(old_logprobs[token]);
-        let ratio = difference.exp();
-        stats.num_tokens += 1;
-        let advantage = advantages[token];
-        stats.clipped_low += usize::from(ratio < 1.0 - options.epsilon && advantage < 0.0);
-        stats.clipped_high += usize::from(ratio > 1.0 + options.epsilon_high && advantage > 0.0);
-        stats.logprob_difference += difference.abs();
-        if let Some(reference) = reference_logprobs {
-            let d = f64::from(reference[token]) - f64::from(logprobs[token]);
-            stats.kl += d.exp_m1() - d;
+    let mut start = 0;
+    for &length in tokens.lengths {
+        let own = start..start + length;
+        start += length;
+        let sum: f64 = differences[own.clone()].iter().sum();
+        for token in own {
+            let at_level = match options.level {
+                ImportanceLevel::Token => differences[token],
+                ImportanceLevel::Sequence => sum / length as f64,
+                ImportanceLevel::Trajectory => sum,
+            };
+            let (ratio, advantage) = (at_level.exp(), tokens.advantages[token]);
+            stats.num_tokens += 1;
+            stats.clipped_low += usize::from(ratio < low && advantage < 0.0);
+            stats.clipped_high += usize::from(ratio > high && advantage > 0.0);
+            stats.logprob_difference += differences[token].abs();
+            if let Some(reference) = tokens.reference_logprobs {
+                let d = f64::from(reference[token]) - f64::from(tokens.logprobs[token]);
+                stats.kl += d.exp_m1() - d;
+            }
         }
     }
     stats
@@ -113,34 +256,61 @@ mod tests {
     use burn::tensor::Device;
 
     const OPTIONS: PolicyGradientOptions = PolicyGradientOptions {
+        objective: PolicyObjective::Clip { delta: None },
+        level: ImportanceLevel::Token,
         epsilon: 0.2,
         epsilon_high: 0.3,
         beta: 0.0,
+        kl: KlEstimator::K3,
+        use_bias_correction_kl: false,
     };
 
-    fn loss_and_gradient(logprob: f32, old: f32, advantage: f32) -> (f32, f32) {
+    fn loss_and_gradients(
+        logprobs: &[f32],
+        old: &[f32],
+        advantage: f32,
+        options: PolicyGradientOptions,
+    ) -> (f32, Vec<f32>) {
         let device = Device::flex().autodiff();
-        let leaf = Tensor::<1>::from_floats([logprob], &device).require_grad();
-        let constant = |value: f32| Tensor::<1>::from_floats([value], &device);
-        let loss = policy_gradient(
-            leaf.clone(),
-            constant(old),
-            None,
-            constant(advantage),
-            constant(1.0),
-            OPTIONS,
-        );
+        let leaf = Tensor::<1>::from_floats(logprobs, &device).require_grad();
+        let count = logprobs.len();
+        let tokens = PolicyTokens {
+            old_logprobs: Tensor::from_floats(old, &device),
+            reference_logprobs: None,
+            advantages: Tensor::full([count], advantage, &device),
+            weights: Tensor::ones([count], &device),
+            keep: None,
+            lengths: vec![count],
+        };
+        let loss = policy_gradient(leaf.clone(), &tokens, options);
         let mut gradients = loss.backward();
-        let gradient = leaf
-            .grad_remove(&mut gradients)
-            .expect("the leaf is tracked");
-        (loss.into_scalar(), gradient.into_scalar())
+        let gradient = leaf.grad_remove(&mut gradients).expect("tracked");
+        let gradient = gradient.into_data().try_to_vec().expect("float32");
+        (loss.into_scalar(), gradient)
+    }
+
+    fn loss_and_gradient(logprob: f32, old: f32, advantage: f32) -> (f32, f32) {
+        let (loss, gradients) = loss_and_gradients(&[logprob], &[old], advantage, OPTIONS);
+        (loss, gradients[0])
     }
 
     #[test]
     fn an_unchanged_policy_has_the_plain_policy_gradient() {
-        // ρ = 1: loss −A, gradient −A.
+        // ρ = 1: loss −A, gradient −A, whatever the objective and the level.
         assert_eq!(loss_and_gradient(-1.0, -1.0, 0.5), (-0.5, -0.5));
+        let sapo = PolicyObjective::Sapo {
+            temperature_pos: 1.0,
+            temperature_neg: 1.05,
+        };
+        for objective in [sapo, PolicyObjective::Cispo] {
+            let options = PolicyGradientOptions {
+                objective,
+                epsilon_high: 5.0,
+                ..OPTIONS
+            };
+            let (_, gradients) = loss_and_gradients(&[-1.0], &[-1.0], 0.5, options);
+            assert!((gradients[0] + 0.5).abs() < 1e-6, "{objective:?}");
+        }
     }
 
     #[test]
@@ -155,16 +325,47 @@ mod tests {
         // A < 0, ρ = 1.5: the minimum takes the ratio itself, −ρ·A = 1.5, gradient 1.5.
         let (loss, gradient) = loss_and_gradient(high - 1.0, -1.0, -1.0);
         assert!((loss - 1.5).abs() < 1e-6 && (gradient - 1.5).abs() < 1e-6);
+        // With δ = 1.4 that is 1.4, without a gradient.
+        let options = PolicyGradientOptions {
+            objective: PolicyObjective::Clip { delta: Some(1.4) },
+            ..OPTIONS
+        };
+        let (loss, gradients) = loss_and_gradients(&[high - 1.0], &[-1.0], -1.0, options);
+        assert!((loss - 1.4).abs() < 1e-6 && gradients == [0.0]);
+    }
+
+    #[test]
+    fn a_completions_ratio_is_shared_by_its_tokens() {
+        // Differences 0.1 and 0.3: the mean is 0.2, the sum 0.4.
+        let (new, old) = ([-1.0, -1.0], [-1.1, -1.3]);
+        for (level, exponent, slope) in [
+            (ImportanceLevel::Sequence, 0.2f32, 0.5),
+            (ImportanceLevel::Trajectory, 0.4, 1.0),
+        ] {
+            let options = PolicyGradientOptions {
+                level,
+                epsilon_high: 1.0,
+                ..OPTIONS
+            };
+            let (loss, gradients) = loss_and_gradients(&new, &old, 1.0, options);
+            let ratio = exponent.exp();
+            assert!((loss + 2.0 * ratio).abs() < 1e-5, "{level:?}: {loss}");
+            // d(−2ρ)/dl = −2·ρ·slope for each token.
+            let want = -2.0 * ratio * slope;
+            assert!(gradients.iter().all(|g| (g - want).abs() < 1e-5));
+        }
     }
 
     #[test]
     fn statistics_count_what_was_clipped() {
         let stats = policy_gradient_stats(
-            &[0.0, 0.5, -0.5, 0.5],
-            &[0.0; 4],
-            Some(&[0.0, 0.5, 0.0, 0.0]),
-            &[1.0, 1.0, -1.0, 1.0],
-            &[true, true, true, false],
+            HostTokens {
+                logprobs: &[0.0, 0.5, -0.5],
+                old_logprobs: &[0.0; 3],
+                reference_logprobs: Some(&[0.0, 0.5, 0.0]),
+                advantages: &[1.0, 1.0, -1.0],
+                lengths: &[2, 1],
+            },
             OPTIONS,
         );
         assert_eq!(

@@ -1,16 +1,16 @@
 //! Advantages, losses and whole optimizer steps of GRPO against a plain computation in float64.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device};
 use losses::{
-    Denominator, LossType, PolicyGradientOptions, ScaleRewards, advantages, policy_gradient,
-    policy_gradient_stats,
+    Denominator, HostTokens, ImportanceLevel, KlEstimator, LossType, PolicyGradientOptions,
+    PolicyObjective, ScaleRewards, advantages, policy_gradient_stats,
 };
-use model::{CausalLm, host_values};
+use model::CausalLm;
 use serde_json::Value;
 use trainer::forward::{Forward, Recompute, host_loss};
 use trainer::optimizer::{AdamW, GradientBuffer};
 use trainer::recipe::{RawRecipe, StageName, for_stage};
-use trainer::rollout::{RolloutBatch, RolloutSequence};
+use trainer::rollout::{PolicyLossOptions, RolloutBatch, RolloutSequence};
 
 use crate::golden;
 
@@ -39,7 +39,7 @@ fn advantages_are_those_of_the_formula() {
 }
 
 #[test]
-fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
+fn metrics_are_those_of_the_formula() {
     for case in cases("losses") {
         let name = &case["name"];
         let rows = |key: &str| -> Vec<Vec<f64>> {
@@ -48,83 +48,29 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
         };
         let mask = rows("mask");
         let in_loss: Vec<bool> = mask.concat().iter().map(|&m| m != 0.0).collect();
-        let tokens = |row: &[f64]| row.iter().filter(|&&m| m != 0.0).count();
-        let denominator = Denominator {
-            loss_type: match case["loss_type"].as_str() {
-                Some("grpo") => LossType::Grpo,
-                Some("dapo") => LossType::Dapo,
-                _ => LossType::DrGrpo,
-            },
-            num_completions: mask.len(),
-            num_tokens: mask.iter().map(|row| tokens(row)).sum(),
-            max_completion_length: case["max_completion_length"].as_u64().expect("a length")
-                as usize,
+        let counted = |values: Vec<f64>| -> Vec<f32> {
+            let kept = values.into_iter().zip(&in_loss).filter(|(_, kept)| **kept);
+            kept.map(|(value, _)| value as f32).collect()
         };
-        let weights: Vec<f32> = mask
-            .iter()
-            .flat_map(|row| {
-                let weight = denominator.token_weight(tokens(row));
-                row.iter().map(move |&m| weight * m as f32)
-            })
-            .collect();
         let by_row = golden::numbers(&case["advantages"]);
-        let advantages: Vec<f32> = mask
+        let advantages = mask.iter().zip(by_row);
+        let advantages = advantages.flat_map(|(row, a)| vec![a; row.len()]).collect();
+        let lengths: Vec<usize> = mask
             .iter()
-            .zip(by_row)
-            .flat_map(|(row, advantage)| vec![advantage as f32; row.len()])
+            .map(|row| row.iter().filter(|&&m| m != 0.0).count())
             .collect();
         let number = |key: &str| case[key].as_f64().expect("a number");
-        let options = PolicyGradientOptions {
-            epsilon: number("epsilon"),
-            epsilon_high: number("epsilon_high"),
-            beta: number("beta"),
-        };
-        let flat = |key: &str| -> Vec<f32> {
-            rows(key)
-                .concat()
-                .iter()
-                .map(|&value| value as f32)
-                .collect()
-        };
-        let device = Device::flex().autodiff();
-        let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
-        let leaf = tensor(&flat("logprobs")).require_grad();
-        let loss = policy_gradient(
-            leaf.clone(),
-            tensor(&flat("old_logprobs")),
-            Some(tensor(&flat("ref_logprobs"))),
-            tensor(&advantages),
-            tensor(&weights),
-            options,
-        );
-        let mut gradients = loss.backward();
-        let gradient = leaf
-            .grad_remove(&mut gradients)
-            .expect("the leaf is tracked");
-        let close = |got: f64, want: f64| (got - want).abs() <= 2e-6 * want.abs().max(0.1);
-        let got = host_loss(&loss);
-        assert!(
-            close(got, number("loss")),
-            "{name}: loss {got} for {}",
-            number("loss")
-        );
-        for (got, want) in host_values(gradient)
-            .into_iter()
-            .zip(rows("gradient").concat())
-        {
-            assert!(
-                close(f64::from(got), want),
-                "{name}: gradient {got} for {want}"
-            );
-        }
         let stats = policy_gradient_stats(
-            &flat("logprobs"),
-            &flat("old_logprobs"),
-            Some(&flat("ref_logprobs")),
-            &advantages,
-            &in_loss,
-            options,
+            HostTokens {
+                logprobs: &counted(rows("logprobs").concat()),
+                old_logprobs: &counted(rows("old_logprobs").concat()),
+                reference_logprobs: Some(&counted(rows("ref_logprobs").concat())),
+                advantages: &counted(advantages),
+                lengths: &lengths,
+            },
+            clipped(number("epsilon"), number("epsilon_high"), number("beta")),
         );
+        let close = |got: f64, want: f64| (got - want).abs() <= 2e-6 * want.abs().max(0.1);
         let num_tokens = stats.num_tokens.max(1) as f64;
         let per_token = |count: usize| count as f64 / num_tokens;
         assert!(
@@ -142,6 +88,18 @@ fn the_loss_its_gradient_and_its_metrics_are_those_of_the_formula() {
             let got = stats.kl / num_tokens;
             assert!(close(got, kl), "{name}: kl {got} for {kl}");
         }
+    }
+}
+
+fn clipped(epsilon: f64, epsilon_high: f64, beta: f64) -> PolicyGradientOptions {
+    PolicyGradientOptions {
+        objective: PolicyObjective::Clip { delta: None },
+        level: ImportanceLevel::Token,
+        epsilon,
+        epsilon_high,
+        beta,
+        kl: KlEstimator::K3,
+        use_bias_correction_kl: false,
     }
 }
 
@@ -172,10 +130,12 @@ fn four_optimizer_steps_follow_the_plain_computation() {
             num_tokens: sequences.iter().map(|s| s.completion.len()).sum(),
             max_completion_length: 12,
         };
-        let options = PolicyGradientOptions {
-            epsilon: number("epsilon"),
-            epsilon_high: number("epsilon_high"),
-            beta: 0.0,
+        let options = PolicyLossOptions {
+            gradient: clipped(number("epsilon"), number("epsilon_high"), 0.0),
+            denominator,
+            temperature: number("temperature"),
+            entropy_coef: 0.0,
+            top_entropy_quantile: 1.0,
         };
         let mut batches = Vec::new();
         for (i, want) in golden["steps"]
@@ -194,7 +154,7 @@ fn four_optimizer_steps_follow_the_plain_computation() {
             let mut loss = 0.0;
             for batch in &mut batches {
                 let forward = Forward::new(&model, Recompute::Nothing);
-                let measured = batch.loss(&forward, &denominator, options, number("temperature"));
+                let measured = batch.loss(&forward, &options);
                 loss += host_loss(&measured.loss);
                 forward.backward(&measured.loss, &mut gradients);
             }
@@ -233,4 +193,77 @@ fn cases(key: &str) -> Vec<Value> {
         .as_array()
         .expect("cases")
         .clone()
+}
+
+/// TRL's GRPOTrainer on given completions: a KL term, two updates on each set.
+#[test]
+fn ten_steps_with_a_reference_are_trls() {
+    let golden = golden::json("trl/trajectories.json");
+    let cases = golden["cases"].as_array().expect("cases").iter();
+    for case in cases.filter(|case| case["stage"] == "grpo") {
+        let family = case["model"].as_str().expect("a family");
+        let settings = &golden["settings"];
+        let device = Device::flex().autodiff();
+        let dir = golden::model_dir(family);
+        let (mut model, _) = CausalLm::load(&dir, &device, DType::F32).expect("it loads");
+        let (reference, _) = CausalLm::load(&dir, &Device::flex(), DType::F32).expect("it loads");
+        let mut optimizer = AdamW::new(&optimizer_settings(settings));
+        let number = |key: &str| case[key].as_f64().expect("a number");
+        let mut batch = RolloutBatch::new(Vec::new());
+        for (step, want) in case["steps"].as_array().expect("steps").iter().enumerate() {
+            let rollout = &case["rollouts"][step / 2];
+            let lists = |key: &str| rollout[key].as_array().expect("a list").clone();
+            if step % 2 == 0 {
+                let advantages = golden::numbers(&rollout["advantages"]);
+                let rows = lists("prompts").into_iter().zip(lists("completions"));
+                let sequences = rows
+                    .zip(advantages)
+                    .map(|((prompt, completion), advantage)| RolloutSequence {
+                        prompt: golden::ids(&prompt),
+                        completion: golden::ids(&completion),
+                        sampler_logprobs: Vec::new(),
+                        advantage,
+                    });
+                batch = RolloutBatch::new(sequences.collect());
+                batch.set_reference(&reference, 1.0);
+            }
+            let num_tokens = batch.sequences.iter().map(|s| s.completion.len()).sum();
+            let options = PolicyLossOptions {
+                gradient: PolicyGradientOptions {
+                    // TRL's default.
+                    use_bias_correction_kl: true,
+                    ..clipped(number("epsilon"), number("epsilon_high"), number("beta"))
+                },
+                denominator: Denominator {
+                    loss_type: LossType::Dapo,
+                    num_completions: batch.sequences.len(),
+                    num_tokens,
+                    max_completion_length: 8,
+                },
+                temperature: 1.0,
+                entropy_coef: 0.0,
+                top_entropy_quantile: 1.0,
+            };
+            let forward = Forward::new(&model, Recompute::Nothing);
+            let measured = batch.loss(&forward, &options);
+            let mut gradients = GradientBuffer::default();
+            let loss = host_loss(&measured.loss);
+            forward.backward(&measured.loss, &mut gradients);
+            let norm = gradients.global_norm();
+            // An error once made is carried on: the largest so far.
+            let roundings = golden::numbers(&case["float32_error"]);
+            let rounding = roundings[..=step].iter().copied().fold(0.0, f64::max);
+            for (got, key) in [(loss, "loss"), (norm, "grad_norm")] {
+                let want = want[key].as_f64().expect("a number");
+                let error = (got - want).abs() / (want.abs() + 1e-3);
+                assert!(
+                    error <= (4.0 * rounding).max(1e-4),
+                    "{family} step {step}: {key} {got} for {want}"
+                );
+            }
+            let scale = (1.0 / (norm + 1e-6)).min(1.0);
+            let rate = settings["learning_rate"].as_f64().expect("a rate");
+            optimizer.step(&mut model, gradients, rate, scale, step as u64 + 1);
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoints::scratch;
 use crate::golden;
+use crate::preference::pairs;
 use crate::program::{conversations, events, prompts, text, trainer, write};
 
 /// A stage with what makes its state hard to carry over.
@@ -21,7 +22,7 @@ const STEPS: u64 = 60;
 const SAVE_STEPS: u64 = 4;
 const KILLS: usize = 6;
 
-const STAGES: [Row; 3] = [
+const STAGES: [Row; 4] = [
     Row {
         stage: "cpt",
         family: "qwen2",
@@ -39,6 +40,17 @@ const STAGES: [Row; 3] = [
         settings: &[
             "optim=adamw_8bit",
             "max_length=64",
+            "metric_for_best_model=loss",
+        ],
+    },
+    Row {
+        stage: "po",
+        family: "qwen3",
+        data: pairs,
+        settings: &[
+            "max_length=64",
+            "loss_type=['sigmoid', 'sft']",
+            "beta=0.1",
             "metric_for_best_model=loss",
         ],
     },

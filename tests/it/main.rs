@@ -19,3 +19,4 @@ mod preference;
 mod program;
 mod recompute;
 mod tidy;
+mod trl;

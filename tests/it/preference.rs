@@ -9,7 +9,7 @@ use crate::checkpoints::scratch;
 use crate::golden;
 use crate::program::{events, run, succeed, text, write};
 
-fn pairs(dir: &Path) -> PathBuf {
+pub fn pairs(dir: &Path) -> PathBuf {
     let words = ["Turm", "Haus", "Fluss", "Brot", "Licht", "Wind"];
     let lines: Vec<String> = (0..words.len())
         .map(|i| {

@@ -352,7 +352,12 @@ fn wrong_usage_is_answered_with_a_sentence_and_the_right_exit_code() {
             2,
             &["learning_rate", "-1"],
         ),
-        (train("po", sound, &[]), 2, &["preference"]),
+        (train("po", sound, &[]), 1, &["sft.jsonl:1", "chosen"]),
+        (
+            train("rl", text(&unknown), &["--set", "loss_type=cispo"]),
+            2,
+            &["epsilon_high", "5.0"],
+        ),
         (
             owned(&[
                 "score", "--model", model, "--data", sound, "--device", "tpu",
@@ -431,4 +436,79 @@ fn metrics_are_sacrebleus() {
         text(&references),
     ]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
+    let dir = scratch("rl-losses");
+    let (data, conversations) = (prompts(&dir), conversations(&dir));
+    let model = golden::model_dir("qwen2");
+    let sft = format!("sft_data={}", text(&conversations));
+    let variants: [&[&str]; 9] = [
+        &["loss_type=dapo", "dynamic_sampling=3"],
+        &[
+            "loss_type=grpo",
+            "importance_sampling_level=sequence",
+            "epsilon=3e-4",
+        ],
+        &["loss_type=dr_grpo", "scale_rewards=none", "delta=1.5"],
+        &["loss_type=luspo", "entropy_coef=0.01"],
+        &["loss_type=cispo", "epsilon_high=5.0"],
+        &["loss_type=sapo", "kl_estimator=k2", "beta=0.1"],
+        &["loss_type=rloo", "beta=0.1", "normalize_advantages=true"],
+        &[
+            "loss_type=dapo",
+            "multi_objective_aggregation=normalize_then_sum",
+        ],
+        &["loss_type=dapo", &sft],
+    ];
+    for (number, variant) in variants.iter().enumerate() {
+        let mut losses = Vec::new();
+        for (size, accumulation) in [(3, 1), (1, 3)] {
+            let output = dir.join(format!("{number}-{size}"));
+            let mut args = vec![
+                "--stage",
+                "rl",
+                "--model",
+                text(&model),
+                "--data",
+                text(&data),
+            ];
+            args.extend([
+                "--output",
+                text(&output),
+                "--device",
+                "cpu",
+                "--tui",
+                "never",
+            ]);
+            args.extend(["--max-steps", "4", "--set", "learning_rate=1e-4"]);
+            args.extend(["--set", "num_iterations=2", "--set", "num_generations=4"]);
+            args.extend(["--set", "max_completion_length=8"]);
+            let size = format!("per_device_train_batch_size={size}");
+            let accumulation = format!("gradient_accumulation_steps={accumulation}");
+            args.extend(["--set", &size, "--set", &accumulation]);
+            for set in *variant {
+                args.extend(["--set", set]);
+            }
+            succeed(&args);
+            let steps = events(&output, "step");
+            assert_eq!(steps.len(), 4, "{variant:?}");
+            losses.push(steps);
+        }
+        for (whole, cut) in losses[0].iter().zip(&losses[1]) {
+            for key in ["loss", "grad_norm", "reward"] {
+                // A step that goes on with the samples of the one before has no reward.
+                if key == "reward" && whole[key].is_null() && cut[key].is_null() {
+                    continue;
+                }
+                let number = |step: &Value| step[key].as_f64().expect("a number");
+                let (a, b) = (number(whole), number(cut));
+                assert!(
+                    (a - b).abs() <= 1e-4 * a.abs().max(0.1),
+                    "{variant:?}: {key} {a} and {b}"
+                );
+            }
+        }
+    }
 }

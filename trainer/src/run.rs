@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord};
+use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord, Order};
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
@@ -34,7 +34,7 @@ use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
-use crate::stages::rl::Rl;
+use crate::stages::rl::{Rl, SftTerm};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Sequences, Supervised};
 use crate::train_loop::{Outcome, Training};
@@ -492,9 +492,32 @@ fn rl_stage(
         eval,
         sampler,
         reference,
+        sft_term(context, settings)?,
         batch,
         seeds,
     ))
+}
+
+fn sft_term(context: &Context, settings: &RlSettings) -> Result<Option<SftTerm>, TrainError> {
+    if settings.sft_data.is_empty() || settings.sft_alpha == 0.0 {
+        return Ok(None);
+    }
+    let seed = context.recipe.model.seed;
+    let conversations = Conversations::open(
+        &settings.sft_data,
+        context.on_bad_record(),
+        context.model_dir,
+        context.document_start,
+        AssistantTurns::All,
+        seed,
+    )?;
+    Ok(Some(SftTerm::new(
+        Box::new(conversations),
+        Order::Shuffled { seed },
+        settings.sft_batch_size,
+        settings.max_prompt_length + settings.max_completion_length,
+        settings.sft_alpha,
+    )))
 }
 
 fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {

@@ -191,14 +191,50 @@ choices! {
         False = "false",
     }
 
-    /// How the token losses of a step's completions are averaged.
+    /// What is done with the ratios of a step's completions, and how their tokens are averaged.
     pub enum PolicyLossType {
-        /// The mean over each completion's tokens, then over completions.
+        /// Clipped; the mean over each completion's tokens, then over completions.
         Grpo = "grpo",
-        /// The mean over all tokens of the step.
+        /// Clipped; the mean over all tokens of the step.
         Dapo = "dapo",
-        /// The sum over tokens / (completions * `max_completion_length`).
+        /// The same: TRL's takes the mean over a micro-batch, which would depend on the split.
+        Bnpo = "bnpo",
+        /// Clipped; the sum over tokens / (completions * `max_completion_length`).
         DrGrpo = "dr_grpo",
+        /// Clipped; the sum over each completion's tokens, then the mean over completions.
+        Luspo = "luspo",
+        /// CISPO: the ratio as a constant weight, at most `epsilon_high`; the mean over all tokens.
+        Cispo = "cispo",
+        /// SAPO: a soft gate in place of the clip; averaged as grpo.
+        Sapo = "sapo",
+        /// RLOO: leave-one-out advantages, the ratio of whole completions, KL in the reward.
+        Rloo = "rloo",
+    }
+
+    /// What the ratio to the policy that sampled is taken of.
+    pub enum ImportanceSamplingLevel {
+        /// Each token.
+        Token = "token",
+        /// Each completion, as the geometric mean over its tokens (GSPO).
+        Sequence = "sequence",
+    }
+
+    /// How several rewards become one advantage.
+    pub enum MultiObjectiveAggregation {
+        /// Their weighted sum, against its group.
+        SumThenNormalize = "sum_then_normalize",
+        /// Each against its group, then the weighted sum (GDPO).
+        NormalizeThenSum = "normalize_then_sum",
+    }
+
+    /// How the divergence from the reference is estimated.
+    pub enum KlEstimator {
+        /// log p - log p_ref.
+        K1 = "k1",
+        /// Half its square.
+        K2 = "k2",
+        /// exp(d) - d - 1, with d = log p_ref - log p.
+        K3 = "k3",
     }
 
     /// The standard deviation that divides an advantage.

@@ -5,13 +5,16 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use super::choices::{LrSchedulerType, PreferenceLossType, StageName};
+use super::choices::{
+    ImportanceSamplingLevel, LrSchedulerType, MultiObjectiveAggregation, PolicyLossType,
+    PreferenceLossType, StageName,
+};
 use super::error::{Origin, RecipeError, RecipeErrors};
 use super::kind::spelled;
 use super::raw::{Entry, Layer, RawRecipe};
 use super::schema::{self, DefaultValue, Key};
 use super::settings::RunSettings;
-use super::stage_settings::{PoSettings, StageSettings};
+use super::stage_settings::{PoSettings, RlSettings, StageSettings};
 use super::{Recipe, nearest};
 
 /// The recipe of one stage.
@@ -225,6 +228,9 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));
     }
+    if let StageSettings::Rl(rl) = &recipe.stage {
+        errors.extend(policy_disagreements(rl));
+    }
     if let StageSettings::Rl(rl) = &recipe.stage
         && !rl.reward_funcs.is_empty()
     {
@@ -281,4 +287,41 @@ fn unjudgeable(run: &RunSettings) -> Option<RecipeError> {
         ),
         _ => None,
     }
+}
+
+fn policy_disagreements(rl: &RlSettings) -> Vec<RecipeError> {
+    let mut errors = Vec::new();
+    let mut error = |message: String, hint: &str| {
+        errors.push(RecipeError::new(None, message).hint(hint));
+    };
+    if rl.loss_type == PolicyLossType::Cispo && rl.epsilon_high < 1.0 {
+        error(
+            format!(
+                "epsilon_high = {} bounds CISPO's weights below 1",
+                rl.epsilon_high
+            ),
+            "with loss_type = \"cispo\" it is the bound itself: its authors use 5.0",
+        );
+    }
+    if let Some(delta) = rl.delta
+        && delta <= 1.0 + rl.epsilon_high
+    {
+        error(
+            format!(
+                "delta = {delta} is below 1 + epsilon_high = {}",
+                1.0 + rl.epsilon_high
+            ),
+            "it bounds what the clip leaves: set it above",
+        );
+    }
+    let rloo = rl.loss_type == PolicyLossType::Rloo;
+    let sequence = rl.importance_sampling_level == ImportanceSamplingLevel::Sequence;
+    let normalize = rl.multi_objective_aggregation == MultiObjectiveAggregation::NormalizeThenSum;
+    if rloo && (sequence || normalize) {
+        error(
+            "loss_type = \"rloo\" has its own ratio and advantages".to_owned(),
+            "leave importance_sampling_level and multi_objective_aggregation out",
+        );
+    }
+    errors
 }

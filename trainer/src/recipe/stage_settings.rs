@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::path::PathBuf;
 
 use super::choices::{
-    FDivergenceType, PolicyLossType, PreferenceLossType, ScaleRewards,
+    FDivergenceType, ImportanceSamplingLevel, KlEstimator, MultiObjectiveAggregation,
+    PolicyLossType, PreferenceLossType, ScaleRewards,
     StageName::{self, Cpt, Po, Rl, Sft},
     TrainTurns,
 };
@@ -123,14 +125,48 @@ settings! {
         top_k: usize = integer(0, MAX_COUNT).default("0");
         /// The ratio of a token's probabilities is clipped below at 1 - epsilon.
         epsilon: f64 = float(Excluded(0.0), Excluded(1.0)).default("0.2");
-        /// The ratio is clipped above at 1 + epsilon_high: epsilon unless given, 0.28 in DAPO.
+        /// The ratio is clipped above at 1 + epsilon_high: epsilon unless given, 0.28 in DAPO. With
+        /// cispo it is the bound itself, such as 5.0.
         epsilon_high: f64 = float(Excluded(0.0), Unbounded).like("epsilon");
-        /// How the token losses of a step are averaged.
+        /// A bound on the ratio of completions with a negative advantage too, above
+        /// 1 + epsilon_high; unset, there is none.
+        delta: Option<f64> = float(Excluded(1.0), Unbounded);
+        /// What the ratio is taken of. sequence is GSPO, whose epsilon is about 3e-4.
+        importance_sampling_level: ImportanceSamplingLevel =
+            choice(ImportanceSamplingLevel::NAMES).default("'token'");
+        /// What is done with the ratios, and how the token losses of a step are averaged.
         loss_type: PolicyLossType = choice(PolicyLossType::NAMES).default("'dapo'");
+        /// SAPO's temperature of positive advantages.
+        sapo_temperature_pos: f64 = float(Excluded(0.0), Unbounded).default("1.0");
+        /// SAPO's temperature of negative advantages.
+        sapo_temperature_neg: f64 = float(Excluded(0.0), Unbounded).default("1.05");
+        /// RLOO: divide advantages by their standard deviation over the step.
+        normalize_advantages: bool = boolean().default("false");
+        /// How several rewards become one advantage.
+        multi_objective_aggregation: MultiObjectiveAggregation =
+            choice(MultiObjectiveAggregation::NAMES).default("'sum_then_normalize'");
         /// The standard deviation that divides an advantage.
         scale_rewards: ScaleRewards = choice(ScaleRewards::NAMES).default("'group'");
         /// Weight of the KL divergence from the reference; 0 needs no reference.
         beta: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// How that divergence is estimated.
+        kl_estimator: KlEstimator = choice(KlEstimator::NAMES).default("'k3'");
+        /// Weigh the estimate by the ratio to the policy that sampled, which makes its gradient that
+        /// of the divergence itself (DeepSeek-V3.2, arXiv 2512.02556).
+        use_bias_correction_kl: bool = boolean().default("true");
+        /// Weight of the mean entropy in the objective.
+        entropy_coef: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// Train on this share of a micro-batch's tokens, those of the highest entropy.
+        top_entropy_quantile: f64 = float(Excluded(0.0), Included(1.0)).default("1.0");
+        /// Sample other prompts in place of groups whose rewards are all equal (DAPO): this many
+        /// times at most, then the step has fewer groups; 0 keeps every group.
+        dynamic_sampling: usize = integer(0, 100).default("0");
+        /// Conversations that supervised fine-tuning goes on with beside the rewards.
+        sft_data: Vec<PathBuf> = Spec::new(Kind::Paths).default("[]");
+        /// Weight of their cross-entropy.
+        sft_alpha: f64 = float(Included(0.0), Unbounded).default("0.1");
+        /// Conversations of sft_data in each step.
+        sft_batch_size: usize = integer(1, MAX_COUNT).default("8");
         /// Leave completions that were cut off out of the loss; their rewards count all the same.
         mask_truncated_completions: bool = boolean().default("false");
         /// Names of the reward functions of every prompt; none, and each record's own verifier

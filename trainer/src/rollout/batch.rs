@@ -1,7 +1,8 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use datasets::{SharedPrompt, SupervisedTokens, TokenBatch};
 use losses::{
-    Denominator, PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
+    Denominator, HostTokens, PolicyGradientOptions, PolicyGradientStats, PolicyTokens,
+    policy_gradient, policy_gradient_stats,
 };
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,22 @@ pub struct RolloutSequence {
     pub advantage: f64,
 }
 
+/// What a batch's loss is made of, beside its tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicyLossOptions {
+    /// The policy gradient.
+    pub gradient: PolicyGradientOptions,
+    /// The counts of the step.
+    pub denominator: Denominator,
+    /// Divides the logits, as it did in sampling.
+    pub temperature: f64,
+    /// Weight of the mean entropy, which is added to the objective; 0 for none.
+    pub entropy_coef: f64,
+    /// The share of a micro-batch's tokens, those of the highest entropy, that the policy term
+    /// counts: 1 for all (arXiv 2506.01939).
+    pub top_entropy_quantile: f64,
+}
+
 /// The loss of a batch and what was measured on the way.
 pub struct PolicyLoss {
     /// `[1]`.
@@ -45,6 +62,13 @@ pub struct PolicyLoss {
     pub entropy_sum: f64,
     /// Σ and maximum of |trained − sampled| log-probability, on the first step on the batch.
     pub sampler_difference: (f64, f64),
+}
+
+/// The tokens of a batch on the host, as the loss sees them.
+struct Columns {
+    advantages: Vec<f32>,
+    weights: Vec<f32>,
+    lengths: Vec<usize>,
 }
 
 impl RolloutBatch {
@@ -88,91 +112,132 @@ impl RolloutBatch {
         }
     }
 
+    /// Σ (log p − log p_ref) over each completion, of the policy that sampled: its divergence from
+    /// the reference, as a reward counts it. Empty without a reference.
+    pub fn divergences(&self) -> Vec<f64> {
+        let Some(mut reference) = self.reference_logprobs.as_deref() else {
+            return Vec::new();
+        };
+        let mut divergences = Vec::new();
+        for sequence in &self.sequences {
+            let (own, rest) = reference.split_at(sequence.completion.len());
+            reference = rest;
+            let pairs = sequence.sampler_logprobs.iter().zip(own);
+            divergences.push(pairs.map(|(l, r)| f64::from(*l) - f64::from(*r)).sum());
+        }
+        divergences
+    }
+
     /// The policy-gradient loss; the first call keeps the log-probabilities as the old ones.
+    ///
+    /// The loss is a formula over a few numbers a token, and is computed on the host: its value and
+    /// its slope by each log-probability. The slopes go backward through the model.
     ///
     /// # Panics
     /// On a batch of no completions.
-    pub fn loss(
-        &mut self,
-        forward: &Forward,
-        denominator: &Denominator,
-        options: PolicyGradientOptions,
-        temperature: f64,
-    ) -> PolicyLoss {
-        let (advantages, weights) = self.per_token(denominator);
-        let clips = options.epsilon > 0.0 && options.epsilon_high > 0.0;
-        if self.old_logprobs.is_none() && self.reference_logprobs.is_none() && clips {
-            return self.on_policy_loss(forward, &advantages, &weights, options, temperature);
-        }
-        let model = forward.model();
-        let statistics = forward.supervised_logprobs(&self.tokens(), temperature);
-        let logprobs = statistics.logprob();
-        let host = host_values(logprobs.clone().inner());
-        let entropy = host_values(statistics.entropy().inner());
-        let sampler_difference = match self.old_logprobs {
-            None => self.difference_to_sampler(&host),
-            Some(_) => (0.0, 0.0),
+    pub fn loss(&mut self, forward: &Forward, options: &PolicyLossOptions) -> PolicyLoss {
+        let columns = self.columns(&options.denominator);
+        let first = self.old_logprobs.is_none();
+        let plain = options.entropy_coef == 0.0 && options.top_entropy_quantile >= 1.0;
+        let (statistics, surrogate) = if first && self.reference_logprobs.is_none() && plain {
+            // The policy is the one that sampled: every ratio is 1, so that the slopes are known
+            // before the forward. They do not depend on the log-probabilities themselves.
+            let zeros = vec![0.0; columns.weights.len()];
+            let (_, slopes) = self.objective(&columns, &zeros, &zeros, None, options);
+            let tokens = self.tokens();
+            let (sum, statistics) =
+                forward.weighted_logprobs(&tokens, &slopes, options.temperature);
+            (statistics, Some(sum))
+        } else {
+            let tokens = self.tokens();
+            (
+                forward.supervised_logprobs(&tokens, options.temperature),
+                None,
+            )
         };
-        let old = self.old_logprobs.get_or_insert_with(|| host.clone());
-        let reference = self.reference_logprobs.as_deref();
-        let in_loss = vec![true; host.len()];
+        let logprobs = host_values(statistics.logprob().inner());
+        let entropies = host_values(statistics.entropy().inner());
+        let sampler_difference = match first {
+            true => self.difference_to_sampler(&logprobs),
+            false => (0.0, 0.0),
+        };
+        let old = self
+            .old_logprobs
+            .get_or_insert_with(|| logprobs.clone())
+            .clone();
+        let keep = kept(&entropies, options.top_entropy_quantile);
+        let (mut value, slopes) = self.objective(&columns, &logprobs, &old, keep.clone(), options);
+        let mut surrogate = surrogate
+            .unwrap_or_else(|| (statistics.logprob() * constant(&slopes, forward.model())).sum());
+        if options.entropy_coef != 0.0 {
+            let weights = entropy_weights(keep.as_deref(), entropies.len(), options);
+            let weighted = entropies
+                .iter()
+                .zip(&weights)
+                .map(|(h, w)| f64::from(h * w));
+            value += weighted.sum::<f64>();
+            let weights = constant(&weights, forward.model());
+            surrogate = surrogate + (statistics.entropy() * weights).sum();
+        }
+        let host = HostTokens {
+            logprobs: &logprobs,
+            old_logprobs: &old,
+            reference_logprobs: self.reference_logprobs.as_deref(),
+            advantages: &columns.advantages,
+            lengths: &columns.lengths,
+        };
         PolicyLoss {
-            stats: policy_gradient_stats(&host, old, reference, &advantages, &in_loss, options),
-            entropy_sum: entropy.into_iter().map(f64::from).sum(),
+            stats: policy_gradient_stats(host, options.gradient),
+            entropy_sum: entropies.into_iter().map(f64::from).sum(),
             sampler_difference,
-            loss: policy_gradient(
-                logprobs,
-                constant(old, model),
-                reference.map(|values| constant(values, model)),
-                constant(&advantages, model),
-                constant(&weights, model),
-                options,
-            ),
+            // The value of the loss, with the gradient of the surrogate.
+            loss: (surrogate.clone() - surrogate.detach()).add_scalar(value),
         }
     }
 
-    /// The loss where the policy is the one that sampled: every ratio is 1 and nothing is clipped,
-    /// so the gradient by each log-probability is −w·A, known before the forward.
-    fn on_policy_loss(
-        &mut self,
-        forward: &Forward,
-        advantages: &[f32],
-        weights: &[f32],
-        options: PolicyGradientOptions,
-        temperature: f64,
-    ) -> PolicyLoss {
-        let slopes: Vec<f32> = weights
-            .iter()
-            .zip(advantages)
-            .map(|(w, a)| -w * a)
-            .collect();
-        let (sum, statistics) = forward.weighted_logprobs(&self.tokens(), &slopes, temperature);
-        let host = host_values(statistics.logprob());
-        let entropy = host_values(statistics.entropy());
-        let sampler_difference = self.difference_to_sampler(&host);
-        // The loss is −Σ w·A·1; the sum has its gradient and another value.
-        let value: f64 = slopes.into_iter().map(f64::from).sum();
-        let loss = (sum.clone() - sum.detach()).add_scalar(value);
-        let in_loss = vec![true; host.len()];
-        let stats = policy_gradient_stats(&host, &host, None, advantages, &in_loss, options);
-        self.old_logprobs = Some(host);
-        PolicyLoss {
-            stats,
-            entropy_sum: entropy.into_iter().map(f64::from).sum(),
-            sampler_difference,
-            loss,
-        }
+    /// The loss without its entropy term, and its slope by each log-probability.
+    fn objective(
+        &self,
+        columns: &Columns,
+        logprobs: &[f32],
+        old: &[f32],
+        keep: Option<Vec<f32>>,
+        options: &PolicyLossOptions,
+    ) -> (f64, Vec<f32>) {
+        let device = Device::flex().autodiff();
+        let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
+        let leaf = tensor(logprobs).require_grad();
+        let tokens = PolicyTokens {
+            old_logprobs: tensor(old),
+            reference_logprobs: self.reference_logprobs.as_deref().map(tensor),
+            advantages: tensor(&columns.advantages),
+            weights: tensor(&columns.weights),
+            keep: keep.as_deref().map(tensor),
+            lengths: columns.lengths.clone(),
+        };
+        let loss = policy_gradient(leaf.clone(), &tokens, options.gradient);
+        let mut gradients = loss.backward();
+        let slopes = leaf.grad_remove(&mut gradients).map(host_values);
+        let slopes = slopes.unwrap_or_else(|| vec![0.0; logprobs.len()]);
+        (crate::forward::host_loss(&loss), slopes)
     }
 
     /// What each token of the loss is multiplied by: its completion's advantage, its own weight.
-    fn per_token(&self, denominator: &Denominator) -> (Vec<f32>, Vec<f32>) {
-        let (mut advantages, mut weights) = (Vec::new(), Vec::new());
+    fn columns(&self, denominator: &Denominator) -> Columns {
+        let mut columns = Columns {
+            advantages: Vec::new(),
+            weights: Vec::new(),
+            lengths: Vec::new(),
+        };
         for sequence in &self.sequences {
             let length = sequence.completion.len();
-            advantages.extend(vec![sequence.advantage as f32; length]);
-            weights.extend(vec![denominator.token_weight(length); length]);
+            let advantages = &mut columns.advantages;
+            advantages.resize(advantages.len() + length, sequence.advantage as f32);
+            let weights = &mut columns.weights;
+            weights.resize(weights.len() + length, denominator.token_weight(length));
+            columns.lengths.push(length);
         }
-        (advantages, weights)
+        columns
     }
 
     fn difference_to_sampler(&self, logprobs: &[f32]) -> (f64, f64) {
@@ -182,5 +247,60 @@ impl RolloutBatch {
             let difference = f64::from((trained - sampled).abs());
             (sum + difference, difference.max(max))
         })
+    }
+}
+
+/// 1 for the tokens whose entropy is in the top `quantile`, by linear interpolation between ranks as
+/// torch.quantile's; `None` for all.
+fn kept(entropies: &[f32], quantile: f64) -> Option<Vec<f32>> {
+    if quantile >= 1.0 {
+        return None;
+    }
+    let mut sorted = entropies.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let rank = (1.0 - quantile) * (sorted.len() - 1) as f64;
+    let below = f64::from(sorted[rank.floor() as usize]);
+    let above = f64::from(sorted[rank.ceil() as usize]);
+    let threshold = below + (above - below) * rank.fract();
+    let keep = |&entropy: &f32| f32::from(u8::from(f64::from(entropy) >= threshold));
+    Some(entropies.iter().map(keep).collect())
+}
+
+/// −coefficient / tokens of the step on each token that counts.
+fn entropy_weights(keep: Option<&[f32]>, tokens: usize, options: &PolicyLossOptions) -> Vec<f32> {
+    let counted = options.denominator.num_tokens as f64 * options.top_entropy_quantile.min(1.0);
+    let weight = (-options.entropy_coef / counted.max(1.0)) as f32;
+    match keep {
+        Some(keep) => keep.iter().map(|keep| keep * weight).collect(),
+        None => vec![weight; tokens],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_uncertain_tokens_are_kept() {
+        // The 0.6 quantile of 0, 1, 2, 3, 4, 5 is 3.
+        let entropies = [3.0, 0.0, 5.0, 1.0, 4.0, 2.0];
+        assert_eq!(
+            kept(&entropies, 0.4),
+            Some(vec![1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
+        );
+        assert_eq!(kept(&entropies, 1.0), None);
+    }
+
+    #[test]
+    fn a_completions_divergence_is_of_the_policy_that_sampled() {
+        let mut batch = RolloutBatch::new(vec![RolloutSequence {
+            prompt: vec![2],
+            completion: vec![5, 6],
+            sampler_logprobs: vec![-1.0, -0.5],
+            advantage: 0.0,
+        }]);
+        assert!(batch.divergences().is_empty());
+        batch.reference_logprobs = Some(vec![-1.5, -1.0]);
+        assert_eq!(batch.divergences(), [1.0]);
     }
 }

@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datasets::ChatTokenizer;
-use losses::{ScaleRewards, advantages};
+use losses::{
+    ScaleRewards, advantages, leave_one_out_advantages, normalized_leave_one_out_advantages,
+    normalized_sum_advantages,
+};
 use model::CausalLm;
 use model::generate::{
     Completion, FinishReason, GenerateOptions, Request, SamplingOptions, generate,
@@ -115,19 +119,51 @@ impl Sampler {
     }
 }
 
+/// How rewards become advantages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Estimator {
+    /// The summed reward against its group, scaled (GRPO).
+    Group(ScaleRewards),
+    /// Each reward function against its group, then summed (GDPO).
+    NormalizedSum,
+    /// The summed reward against the rest of its group (RLOO).
+    LeaveOneOut,
+    /// The same as z-scores over the step.
+    NormalizedLeaveOneOut,
+}
+
 impl Group {
-    /// Gives every rollout of these groups its advantage.
-    pub fn set_advantages(groups: &mut [Group], scale: ScaleRewards) {
+    /// Gives every rollout of these groups its advantage. `penalties` are taken off the rewards
+    /// first, a row a group; empty for none.
+    pub fn set_advantages(groups: &mut [Group], estimator: Estimator, penalties: &[Vec<f64>]) {
+        let penalty = |group: usize, index: usize| penalties.get(group).map_or(0.0, |p| p[index]);
         let rewards: Vec<Vec<Option<f64>>> = groups
             .iter()
-            .map(|group| group.rollouts.iter().map(|r| r.reward.total).collect())
+            .enumerate()
+            .map(|(number, group)| {
+                let rollouts = group.rollouts.iter().enumerate();
+                rollouts
+                    .map(|(index, r)| r.reward.total.map(|total| total - penalty(number, index)))
+                    .collect()
+            })
             .collect();
-        let advantages = advantages(&rewards, scale);
+        let advantages = match estimator {
+            Estimator::Group(scale) => advantages(&rewards, scale),
+            Estimator::NormalizedSum => normalized_sum(groups),
+            Estimator::LeaveOneOut => leave_one_out_advantages(&rewards),
+            Estimator::NormalizedLeaveOneOut => normalized_leave_one_out_advantages(&rewards),
+        };
         for (group, advantages) in groups.iter_mut().zip(advantages) {
             for (rollout, advantage) in group.rollouts.iter_mut().zip(advantages) {
                 rollout.advantage = advantage;
             }
         }
+    }
+
+    /// Whether its rewards say nothing: all the same, or none.
+    pub fn has_no_variance(&self) -> bool {
+        let first = self.rollouts.first().and_then(|r| r.reward.total);
+        self.rollouts.iter().all(|r| r.reward.total == first)
     }
 
     /// The line of `samples.jsonl`.
@@ -169,4 +205,27 @@ impl Rollout {
             fields: Fields::new(),
         }
     }
+}
+
+/// The advantages of [`Estimator::NormalizedSum`]: reward functions by name, over all groups.
+fn normalized_sum(groups: &[Group]) -> Vec<Vec<f64>> {
+    let mut weights: BTreeMap<&str, f64> = BTreeMap::new();
+    let parts = groups.iter().flat_map(|group| &group.rollouts);
+    for part in parts.flat_map(|rollout| &rollout.reward.parts) {
+        weights.insert(&part.name, part.weight);
+    }
+    let scores_of = |rollout: &Rollout| -> Vec<Option<f64>> {
+        let score = |name: &&str| {
+            let part = rollout.reward.parts.iter().find(|part| part.name == **name);
+            part.and_then(|part| part.score)
+                .filter(|score| !score.is_nan())
+        };
+        weights.keys().map(score).collect()
+    };
+    let rewards: Vec<Vec<Vec<Option<f64>>>> = groups
+        .iter()
+        .map(|group| group.rollouts.iter().map(scores_of).collect())
+        .collect();
+    let weights: Vec<f64> = weights.values().copied().collect();
+    normalized_sum_advantages(&rewards, &weights)
 }

@@ -19,11 +19,10 @@ pub fn rollout_metrics(groups: &[Group]) -> Fields {
         fields.set(format!("rewards/{name}/mean"), mean);
         fields.set(format!("rewards/{name}/std"), deviation);
     }
-    let equal = |group: &&Group| {
-        let first = group.rollouts.first().and_then(|r| r.reward.total);
-        group.rollouts.iter().all(|r| r.reward.total == first)
-    };
-    let num_equal = groups.iter().filter(equal).count();
+    let num_equal = groups
+        .iter()
+        .filter(|group| group.has_no_variance())
+        .count();
     fields.set(
         "frac_reward_zero_std",
         num_equal as f64 / groups.len() as f64,

@@ -5,7 +5,7 @@ mod group;
 mod metrics;
 mod prompts;
 
-pub use batch::{PolicyLoss, RolloutBatch, RolloutSequence};
-pub use group::{Group, Rollout, Sampler};
+pub use batch::{PolicyLoss, PolicyLossOptions, RolloutBatch, RolloutSequence};
+pub use group::{Estimator, Group, Rollout, Sampler};
 pub use metrics::{evaluation, rollout_metrics};
 pub use prompts::{Prompt, Prompts};

@@ -8,9 +8,12 @@
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
 //! completion that `mask_truncated_completions` leaves out is not run through the model at all.
 
+mod options;
+mod sft_term;
+
 use burn::tensor::Tensor;
-use datasets::{Loader, LoaderState, Order, Shard};
-use losses::{Denominator, LossType, PolicyGradientOptions, PolicyGradientStats};
+use datasets::{Loader, LoaderState, Order, Shard, TokenBatch};
+use losses::{Denominator, PolicyGradientStats};
 use model::CausalLm;
 use model::generate::SamplingOptions;
 use serde::{Deserialize, Serialize};
@@ -19,11 +22,14 @@ use telemetry::{Fields, SampleRecord};
 
 use crate::TrainError;
 use crate::forward::Forward;
-use crate::recipe::{PolicyLossType, RlSettings, ScaleRewards, StageName};
+use crate::recipe::{PolicyLossType, RlSettings, StageName};
 use crate::rollout::{
-    Group, Prompt, Prompts, RolloutBatch, RolloutSequence, Sampler, evaluation, rollout_metrics,
+    Group, Prompt, Prompts, Rollout, RolloutBatch, RolloutSequence, Sampler, evaluation,
+    rollout_metrics,
 };
 use crate::stage::{Evaluation, Stage};
+
+pub use sft_term::SftTerm;
 
 /// The stage.
 pub struct Rl {
@@ -33,6 +39,7 @@ pub struct Rl {
     sampler: Sampler,
     /// The policy that KL is measured to.
     reference: Option<CausalLm>,
+    sft: Option<SftTerm>,
     loader: Loader,
     /// Prompts in a micro-batch, micro-batches in a step.
     batch: [usize; 2],
@@ -52,6 +59,16 @@ struct StepRecord {
     entropy_sum: f64,
     sampler_difference: (f64, f64),
     num_tokens: usize,
+    /// The cross-entropy of the supervised term.
+    sft_loss: Option<f64>,
+}
+
+/// What one backward pass works on.
+pub enum RlBatch {
+    /// The place of a micro-batch in the current set of samples.
+    Rollouts(usize),
+    /// Conversations.
+    Supervised(TokenBatch),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +76,8 @@ struct State {
     loader: LoaderState,
     current: Vec<RolloutBatch>,
     denominator: [usize; 2],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sft: Option<LoaderState>,
 }
 
 impl Rl {
@@ -69,6 +88,7 @@ impl Rl {
         eval: Option<Prompts>,
         sampler: Sampler,
         reference: Option<CausalLm>,
+        sft: Option<SftTerm>,
         batch: [usize; 2],
         [seed, shuffle]: [Option<u64>; 2],
     ) -> Self {
@@ -79,11 +99,7 @@ impl Rl {
         Rl {
             loader: Loader::new(prompts.len(), order, Shard::ALL),
             denominator: Denominator {
-                loss_type: match settings.loss_type {
-                    PolicyLossType::Grpo => LossType::Grpo,
-                    PolicyLossType::Dapo => LossType::Dapo,
-                    PolicyLossType::DrGrpo => LossType::DrGrpo,
-                },
+                loss_type: options::loss_type(&settings),
                 num_completions: 0,
                 num_tokens: 0,
                 max_completion_length: settings.max_completion_length,
@@ -93,6 +109,7 @@ impl Rl {
             eval,
             sampler,
             reference,
+            sft,
             batch,
             seed: seed.unwrap_or_default(),
             current: Vec::new(),
@@ -119,46 +136,92 @@ impl Rl {
     ) -> Result<(), TrainError> {
         let [prompts_per_batch, num_batches] = self.batch;
         let before = self.loader.state();
-        let prompts = (0..prompts_per_batch * num_batches)
-            .map(|_| self.prompts.get(self.loader.next_index()))
-            .collect::<Result<Vec<Prompt>, _>>()?;
-        let sampling = self.sampling(step);
         let num_generations = self.settings.num_generations;
-        let groups = self
-            .sampler
-            .sample(model, prompts, num_generations, sampling, should_stop)?;
-        let Some(mut groups) = groups else {
-            // The checkpoint that is saved now must not have passed these prompts.
-            self.loader.restore(before)?;
-            return Err(TrainError::Stopped { step: step - 1 });
-        };
-        Group::set_advantages(
-            &mut groups,
-            match self.settings.scale_rewards {
-                ScaleRewards::Group => losses::ScaleRewards::Group,
-                ScaleRewards::Batch => losses::ScaleRewards::Batch,
-                ScaleRewards::None => losses::ScaleRewards::None,
-            },
-        );
-        self.step.rollouts = rollout_metrics(&groups);
-        self.step.samples = groups
+        let wanted = prompts_per_batch * num_batches;
+        let mut sampled: Vec<Group> = Vec::new();
+        let mut kept: Vec<usize> = Vec::new();
+        for _ in 0..=self.settings.dynamic_sampling {
+            let prompts = (kept.len()..wanted)
+                .map(|_| self.prompts.get(self.loader.next_index()))
+                .collect::<Result<Vec<Prompt>, _>>()?;
+            let sampling = self.sampling(step);
+            let groups =
+                self.sampler
+                    .sample(model, prompts, num_generations, sampling, should_stop)?;
+            let Some(groups) = groups else {
+                // The checkpoint that is saved now must not have passed these prompts.
+                self.loader.restore(before)?;
+                return Err(TrainError::Stopped { step: step - 1 });
+            };
+            for group in groups {
+                if self.settings.dynamic_sampling == 0 || !group.has_no_variance() {
+                    kept.push(sampled.len());
+                }
+                sampled.push(group);
+            }
+            if kept.len() == wanted {
+                break;
+            }
+        }
+        self.step.rollouts = rollout_metrics(&sampled);
+        if self.settings.dynamic_sampling > 0 {
+            let fields = &mut self.step.rollouts;
+            fields.set("sampling/groups", sampled.len() as u64);
+            fields.set("sampling/groups_kept", kept.len() as u64);
+        }
+        self.train_on(&mut sampled, &kept);
+        self.step.samples = sampled
             .iter()
             .enumerate()
             .map(|(number, group)| group.record(step, number as u64))
             .collect();
-        self.current = groups
-            .chunks(prompts_per_batch)
-            .map(|groups| self.micro_batch(groups))
-            .collect();
-        let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
-        self.denominator.num_tokens = sequences.map(|s| s.completion.len()).sum();
-        self.denominator.num_completions = groups.len() * num_generations;
+        Ok(())
+    }
+
+    /// Gives the kept groups their advantages and cuts them into micro-batches.
+    fn train_on(&mut self, sampled: &mut [Group], kept: &[usize]) {
+        let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
+        let mut batches = self.micro_batches(&groups);
+        let mut penalties = Vec::new();
         if let Some(reference) = &self.reference {
-            for batch in &mut self.current {
+            for batch in &mut batches {
                 batch.set_reference(reference, self.settings.temperature);
             }
+            if self.settings.loss_type == PolicyLossType::Rloo {
+                penalties = self.divergence_penalties(&groups, reference);
+            }
         }
-        Ok(())
+        let estimator = options::estimator(&self.settings);
+        Group::set_advantages(&mut groups, estimator, &penalties);
+        let references = batches.into_iter().map(|batch| batch.reference_logprobs);
+        let references: Vec<_> = references.collect();
+        self.current = self.micro_batches(&groups);
+        for (batch, reference) in self.current.iter_mut().zip(references) {
+            batch.reference_logprobs = reference;
+        }
+        let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
+        self.denominator.num_tokens = sequences.map(|s| s.completion.len()).sum();
+        self.denominator.num_completions = groups.len() * self.settings.num_generations;
+        for (&at, group) in kept.iter().zip(groups) {
+            sampled[at] = group;
+        }
+    }
+
+    /// RLOO's β times each completion's divergence from the reference, a row a group.
+    fn divergence_penalties(&self, groups: &[Group], reference: &CausalLm) -> Vec<Vec<f64>> {
+        let of_group = |group: &Group| {
+            let sequences = group.rollouts.iter().map(|r| sequence(&group.prompt, r));
+            let mut batch = RolloutBatch::new(sequences.collect());
+            batch.set_reference(reference, self.settings.temperature);
+            let divergences = batch.divergences().into_iter();
+            divergences.map(|d| self.settings.beta * d).collect()
+        };
+        groups.iter().map(of_group).collect()
+    }
+
+    fn micro_batches(&self, groups: &[Group]) -> Vec<RolloutBatch> {
+        let batches = groups.chunks(self.batch[0]);
+        batches.map(|groups| self.micro_batch(groups)).collect()
     }
 
     fn micro_batch(&self, groups: &[Group]) -> RolloutBatch {
@@ -166,20 +229,23 @@ impl Rl {
             .iter()
             .flat_map(|group| group.rollouts.iter().map(move |r| (&group.prompt, r)))
             .filter(|(_, rollout)| rollout.finished() || !self.settings.mask_truncated_completions)
-            .map(|(prompt, rollout)| RolloutSequence {
-                prompt: prompt.ids.to_vec(),
-                completion: rollout.completion.tokens.clone(),
-                sampler_logprobs: rollout.completion.logprobs.clone(),
-                advantage: rollout.advantage,
-            })
+            .map(|(prompt, rollout)| sequence(prompt, rollout))
             .collect();
         RolloutBatch::new(sequences)
     }
 }
 
+fn sequence(prompt: &Prompt, rollout: &Rollout) -> RolloutSequence {
+    RolloutSequence {
+        prompt: prompt.ids.to_vec(),
+        completion: rollout.completion.tokens.clone(),
+        sampler_logprobs: rollout.completion.logprobs.clone(),
+        advantage: rollout.advantage,
+    }
+}
+
 impl Stage for Rl {
-    /// The place of a micro-batch in the current set.
-    type MicroBatch = usize;
+    type MicroBatch = RlBatch;
 
     fn name(&self) -> StageName {
         StageName::Rl
@@ -195,26 +261,34 @@ impl Stage for Rl {
         step: u64,
         model: &CausalLm,
         should_stop: &dyn Fn() -> bool,
-    ) -> Result<Vec<usize>, TrainError> {
+    ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
         if (step - 1).is_multiple_of(self.settings.num_iterations as u64) {
             self.rollout(step, model, should_stop)?;
         }
-        Ok((0..self.current.len()).collect())
+        let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
+        if let Some(sft) = &mut self.sft {
+            batches.push(RlBatch::Supervised(sft.next_batch()?));
+        }
+        Ok(batches)
     }
 
-    fn loss(&mut self, forward: &Forward, &batch: &usize) -> Option<Tensor<1>> {
-        let options = PolicyGradientOptions {
-            epsilon: self.settings.epsilon,
-            epsilon_high: self.settings.epsilon_high,
-            beta: self.settings.beta,
+    fn loss(&mut self, forward: &Forward, batch: &RlBatch) -> Option<Tensor<1>> {
+        let batch = match batch {
+            RlBatch::Rollouts(at) => &mut self.current[*at],
+            RlBatch::Supervised(batch) => {
+                let sft = self.sft.as_ref().expect("it made the batch");
+                let (loss, cross_entropy) = sft.loss(forward, batch);
+                self.step.sft_loss = Some(cross_entropy);
+                self.step.num_tokens += batch.num_tokens();
+                return Some(loss);
+            }
         };
-        let batch = &mut self.current[batch];
         if batch.sequences.is_empty() {
             return None;
         }
-        let temperature = self.settings.temperature;
-        let measured = batch.loss(forward, &self.denominator, options, temperature);
+        let options = options::loss_options(&self.settings, self.denominator);
+        let measured = batch.loss(forward, &options);
         let record = &mut self.step;
         record.stats = record.stats.plus(measured.stats);
         record.entropy_sum += measured.entropy_sum;
@@ -225,8 +299,11 @@ impl Stage for Rl {
         Some(measured.loss)
     }
 
-    fn num_tokens(&self, &batch: &usize) -> usize {
-        self.current[batch].num_tokens()
+    fn num_tokens(&self, batch: &RlBatch) -> usize {
+        match batch {
+            RlBatch::Rollouts(at) => self.current[*at].num_tokens(),
+            RlBatch::Supervised(batch) => batch.num_tokens(),
+        }
     }
 
     fn metrics(&mut self) -> Fields {
@@ -239,6 +316,9 @@ impl Stage for Rl {
         fields.set("clip_ratio/low_mean", low as f64 / tokens);
         fields.set("clip_ratio/high_mean", high as f64 / tokens);
         fields.set("clip_ratio/region_mean", (low + high) as f64 / tokens);
+        if let Some(loss) = record.sft_loss {
+            fields.set("sft/loss", loss);
+        }
         if self.reference.is_some() {
             fields.set("kl", record.stats.kl / tokens);
         }
@@ -293,6 +373,7 @@ impl Stage for Rl {
                 self.denominator.num_completions,
                 self.denominator.num_tokens,
             ],
+            sft: self.sft.as_ref().map(SftTerm::state),
         };
         serde_json::to_value(state).expect("numbers serialise")
     }
@@ -301,6 +382,9 @@ impl Stage for Rl {
         let state: State = serde_json::from_value(state.clone())
             .map_err(|error| TrainError::Checkpoint(format!("the rollout buffer: {error}")))?;
         self.loader.restore(state.loader)?;
+        if let (Some(sft), Some(state)) = (&mut self.sft, state.sft) {
+            sft.restore(state)?;
+        }
         self.current = state.current;
         [
             self.denominator.num_completions,

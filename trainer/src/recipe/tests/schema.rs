@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::super::{RawRecipe, Recipe, StageName, for_stage, schema};
+use super::super::{RawRecipe, Recipe, StageName, StageSettings, for_stage, schema};
 use super::{STAGES, resolve};
 
 #[test]
@@ -12,6 +12,9 @@ fn the_schema_and_the_structs_have_the_same_keys() {
         recipe.model.model_name_or_path = Some("model".into());
         recipe.run.metric_for_best_model = Some("loss".into());
         recipe.run.greater_is_better = Some(false);
+        if let StageSettings::Rl(rl) = &mut recipe.stage {
+            rl.delta = Some(2.0);
+        }
         let keys = schema::groups(stage)
             .flat_map(|group| group.keys)
             .map(|key| key.name);

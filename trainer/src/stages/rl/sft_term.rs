@@ -1,0 +1,74 @@
+use burn::tensor::Tensor;
+use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch, Truncation};
+
+use crate::TrainError;
+use crate::forward::{Forward, host_loss};
+use crate::stages::supervised::{Sequence, Sequences};
+
+/// Supervised fine-tuning that goes on beside reinforcement learning, so that what no reward
+/// measures is not forgotten (the pretraining term of InstructGPT, arXiv 2203.02155, equation 2, on
+/// conversations).
+pub struct SftTerm {
+    data: Box<dyn Sequences>,
+    loader: Loader,
+    batch_size: usize,
+    alpha: f64,
+    truncation: Truncation,
+}
+
+impl SftTerm {
+    /// `batch_size` conversations a step, cut to `max_length` tokens, their mean cross-entropy times
+    /// `alpha`.
+    pub fn new(
+        data: Box<dyn Sequences>,
+        order: Order,
+        batch_size: usize,
+        max_length: usize,
+        alpha: f64,
+    ) -> Self {
+        SftTerm {
+            loader: Loader::new(data.len(), order, Shard::ALL),
+            data,
+            batch_size,
+            alpha,
+            truncation: Truncation::new(max_length),
+        }
+    }
+
+    pub(super) fn next_batch(&mut self) -> Result<TokenBatch, TrainError> {
+        let mut sequences: Vec<SupervisedTokens> = Vec::new();
+        let mut left_out = 0;
+        while sequences.len() < self.batch_size {
+            let Sequence { tokens, .. } = self.data.get(self.loader.next_index())?;
+            match self.truncation.sequence(tokens) {
+                Some(tokens) => sequences.push(tokens),
+                None => left_out += 1,
+            }
+            if left_out > self.data.len() {
+                return Err(TrainError::NothingToTrain(
+                    "sft_data: no conversation has a supervised token within max_prompt_length + \
+                     max_completion_length"
+                        .to_owned(),
+                ));
+            }
+        }
+        Ok(TokenBatch::from_sequences(&sequences))
+    }
+
+    /// The term of the loss, and the cross-entropy itself.
+    pub(super) fn loss(&self, forward: &Forward, batch: &TokenBatch) -> (Tensor<1>, f64) {
+        let weight = -self.alpha / batch.num_supervised() as f64;
+        let weights = vec![weight as f32; batch.num_supervised()];
+        let (loss, _) = forward.weighted_logprobs(batch, &weights, 1.0);
+        let value = host_loss(&loss);
+        (loss, value / self.alpha)
+    }
+
+    pub(super) fn state(&self) -> LoaderState {
+        self.loader.state()
+    }
+
+    pub(super) fn restore(&mut self, state: LoaderState) -> Result<(), TrainError> {
+        Ok(self.loader.restore(state)?)
+    }
+}
