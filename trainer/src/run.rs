@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord, Order};
+use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, Loader, OnBadRecord, Order, Shard};
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
@@ -31,7 +31,7 @@ use crate::rollout::{Prompts, Sampler};
 use crate::say;
 use crate::stage::Stage;
 use crate::stages::preference::pairs::Pairs;
-use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
+use crate::stages::preference::reference::{ReferenceKey, reference_logprobs, visited};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
 use crate::stages::rl::{Rl, SftTerm};
@@ -353,6 +353,13 @@ impl Context<'_> {
         self.recipe.data.shuffle.then_some(self.recipe.model.seed)
     }
 
+    fn order(&self) -> Order {
+        match self.shuffle_seed() {
+            Some(seed) => Order::Shuffled { seed },
+            None => Order::Sequential,
+        }
+    }
+
     /// Training and held-out sequences of a supervised stage.
     fn supervised(
         &self,
@@ -416,6 +423,10 @@ fn preference_stage(
     let data = &context.recipe.data;
     let with_reference = settings.loss_type.iter().any(|loss| loss.needs_reference());
     let interrupter = interrupt::on_signal();
+    let batch = [
+        data.per_device_train_batch_size,
+        data.gradient_accumulation_steps,
+    ];
     let open = |paths: &[PathBuf], name: &str| {
         let pairs = Pairs::open(
             paths,
@@ -427,10 +438,19 @@ fn preference_stage(
         if with_reference {
             let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
             let key = ReferenceKey::measure(context.model_dir, paths, settings, kto)?;
+            let count = match name {
+                "reference.jsonl" if context.recipe.run.max_steps > 0 => {
+                    context.recipe.run.max_steps * batch[0] * batch[1]
+                }
+                _ => pairs.len(),
+            };
+            let loader = Loader::new(pairs.len(), context.order(), Shard::ALL);
+            let records = visited(&pairs, loader, count, settings.max_length)?;
             let computed = reference_logprobs(
                 &run_dir.path().join(name),
                 &key,
                 &pairs,
+                &records,
                 data.per_device_train_batch_size,
                 load,
                 &|| interrupter.should_stop(),
@@ -444,17 +464,12 @@ fn preference_stage(
         [] => None,
         paths => Some(open(paths, "reference-eval.jsonl")?),
     };
-    let batch = [
-        data.per_device_train_batch_size,
-        data.gradient_accumulation_steps,
-    ];
-    let shuffle = context.shuffle_seed();
     Ok(Preference::new(
         settings.clone(),
         train,
         eval,
         batch,
-        shuffle,
+        context.shuffle_seed(),
     ))
 }
 

@@ -1,11 +1,12 @@
 //! The reference's log-probabilities, computed once before training and kept in the run's directory,
 //! so that no second model sits in memory while the policy trains.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use datasets::{SupervisedTokens, TokenBatch, Truncation};
+use datasets::{Loader, SupervisedTokens, TokenBatch, Truncation};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use telemetry::DataFile;
@@ -15,6 +16,7 @@ use super::values::{answer_logprobs, sum};
 use crate::TrainError;
 use crate::forward::supervised_logprobs;
 use crate::recipe::PoSettings;
+use crate::say;
 
 /// What the reference gives a pair's answers: Σ log p, rounded to float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,9 +77,9 @@ impl ReferenceKey {
     }
 }
 
-/// The reference's values of every record, by record; those that do not fit have zeros and are never
-/// asked for. What `file` has under the same key is taken from there, the rest is computed and
-/// appended, so that a run that is stopped here goes on here. `None` where the user stopped it.
+/// The reference's values, by record; zeros of those that are not asked for or do not fit. What
+/// `file` has under the same key is taken from there, the rest is computed and appended, so that a
+/// run that is stopped here goes on here. `None` where the user stopped it.
 ///
 /// # Errors
 /// A record, the model or the file cannot be read or written.
@@ -85,6 +87,7 @@ pub fn reference_logprobs(
     file: &Path,
     key: &ReferenceKey,
     pairs: &Pairs,
+    records: &BTreeSet<usize>,
     batch_size: usize,
     load: &dyn Fn() -> Result<CausalLm, TrainError>,
     should_stop: &dyn Fn() -> bool,
@@ -92,32 +95,27 @@ pub fn reference_logprobs(
     let io = || TrainError::io(file);
     let mut values = vec![ReferenceLogprobs::default(); pairs.len()];
     let known = read(file, key);
-    let start = known.len();
-    for (value, known) in values.iter_mut().zip(known) {
-        *value = known;
+    let mut missing = records.clone();
+    for &value in &known {
+        missing.remove(&value.record);
+        values[value.record] = value;
     }
-    if start >= pairs.len() {
+    if missing.is_empty() {
         return Ok(Some(values));
     }
-    let mut out = begin(file, key, &values[..start])?;
+    let mut out = begin(file, key, &known)?;
     let model = load()?;
     let mut truncation = Truncation::new(key.max_length);
-    eprintln!(
-        "reference log-probabilities: {} of {} pairs to compute",
-        pairs.len() - start,
-        pairs.len()
-    );
-    for first in (start..pairs.len()).step_by(batch_size) {
+    say!("reference log-probabilities of {} pairs", missing.len());
+    let missing: Vec<usize> = missing.into_iter().collect();
+    for records in missing.chunks(batch_size) {
         if should_stop() {
             return Ok(None);
         }
-        let records = first..(first + batch_size).min(pairs.len());
-        for record in records.clone() {
-            values[record].record = record;
-        }
         let mut batch = Vec::new();
         let mut mismatched = Vec::new();
-        for record in records.clone() {
+        for &record in records {
+            values[record].record = record;
             let Some(pair) = pairs.get(record, &mut truncation)? else {
                 continue;
             };
@@ -128,22 +126,44 @@ pub fn reference_logprobs(
             }
             batch.push(pair);
         }
-        for [record, chosen, rejected] in of_pairs(&model, &batch, key.ld_alpha) {
-            let value = &mut values[record as usize];
+        for (record, [chosen, rejected]) in of_pairs(&model, &batch, key.ld_alpha) {
+            let value = &mut values[record];
             [value.chosen, value.rejected] = [chosen as f32, rejected as f32];
         }
         for (record, sum) in of_sequences(&model, mismatched) {
             values[record].mismatched = sum as f32;
         }
         let mut lines = String::new();
-        for value in &values[records] {
-            lines += &serde_json::to_string(value).expect("numbers serialise");
+        for &record in records {
+            lines += &serde_json::to_string(&values[record]).expect("numbers serialise");
             lines.push('\n');
         }
         out.write_all(lines.as_bytes()).map_err(io())?;
     }
     out.sync_all().map_err(io())?;
     Ok(Some(values))
+}
+
+/// The records that a run of `count` pairs visits: all, where that is an epoch or more.
+pub fn visited(
+    pairs: &Pairs,
+    mut loader: Loader,
+    count: usize,
+    max_length: usize,
+) -> Result<BTreeSet<usize>, TrainError> {
+    if count >= pairs.len() {
+        return Ok((0..pairs.len()).collect());
+    }
+    let mut truncation = Truncation::new(max_length);
+    let mut records = BTreeSet::new();
+    let mut usable = 0;
+    while usable < count && records.len() < pairs.len() {
+        let record = loader.next_index();
+        if records.insert(record) {
+            usable += usize::from(pairs.get(record, &mut truncation)?.is_some());
+        }
+    }
+    Ok(records)
 }
 
 /// The next record's chosen answer to this record's prompt; `None` where one of the two does not fit.
@@ -180,7 +200,8 @@ pub fn of_sequences(
         .collect()
 }
 
-fn of_pairs(model: &CausalLm, pairs: &[Pair], ld_alpha: f64) -> Vec<[f64; 3]> {
+/// Σ log p of both answers of each pair, with its record.
+fn of_pairs(model: &CausalLm, pairs: &[Pair], ld_alpha: f64) -> Vec<(usize, [f64; 2])> {
     if pairs.is_empty() {
         return Vec::new();
     }
@@ -189,14 +210,11 @@ fn of_pairs(model: &CausalLm, pairs: &[Pair], ld_alpha: f64) -> Vec<[f64; 3]> {
     batch
         .pairs
         .iter()
-        .map(|span| {
-            let [chosen, rejected] = answer_logprobs(&logprobs, span, ld_alpha);
-            [span.record as f64, chosen, rejected]
-        })
+        .map(|span| (span.record, answer_logprobs(&logprobs, span, ld_alpha)))
         .collect()
 }
 
-/// The whole lines of a file that begins with this key, in order.
+/// The whole lines of a file that begins with this key.
 fn read(file: &Path, key: &ReferenceKey) -> Vec<ReferenceLogprobs> {
     let Ok(text) = fs::read_to_string(file) else {
         return Vec::new();
@@ -208,11 +226,8 @@ fn read(file: &Path, key: &ReferenceKey) -> Vec<ReferenceLogprobs> {
     if !lines.next().is_some_and(same_key) {
         return Vec::new();
     }
-    let values = lines.map_while(|line| serde_json::from_str(line).ok());
-    values
-        .enumerate()
-        .take_while(|(index, value): &(usize, ReferenceLogprobs)| value.record == *index)
-        .map(|(_, value)| value)
+    lines
+        .map_while(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
@@ -244,7 +259,7 @@ mod tests {
             ld_alpha: 1.0,
             with_mismatched: false,
         };
-        let values = [0, 1].map(|record| ReferenceLogprobs {
+        let values = [0, 3].map(|record| ReferenceLogprobs {
             record,
             chosen: -12.345_678,
             rejected: -1e-7,
