@@ -384,7 +384,7 @@ impl Context<'_> {
 
 fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
     let shape = context.shape(settings.max_length, settings.packing);
-    context.supervised(shape, |paths| {
+    let stage = context.supervised(shape, |paths| {
         Ok(Box::new(Documents::open(
             paths,
             context.on_bad_record(),
@@ -392,7 +392,8 @@ fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Superv
             context.document_start,
             context.recipe.model.seed,
         )?))
-    })
+    })?;
+    stage.with_questions(settings.eval_generate, settings.eval_max_new_tokens)
 }
 
 fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, TrainError> {
@@ -401,7 +402,7 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
         TrainTurns::All => AssistantTurns::All,
         TrainTurns::Last => AssistantTurns::Last,
     };
-    context.supervised(shape, |paths| {
+    let stage = context.supervised(shape, |paths| {
         Ok(Box::new(Conversations::open(
             paths,
             context.on_bad_record(),
@@ -410,7 +411,8 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
             turns,
             context.recipe.model.seed,
         )?))
-    })
+    })?;
+    stage.with_questions(settings.eval_generate, settings.eval_max_new_tokens)
 }
 
 /// Opens the pairs and computes what their losses compare with.
@@ -464,13 +466,8 @@ fn preference_stage(
         [] => None,
         paths => Some(open(paths, "reference-eval.jsonl")?),
     };
-    Ok(Preference::new(
-        settings.clone(),
-        train,
-        eval,
-        batch,
-        context.shuffle_seed(),
-    ))
+    let shuffle = context.shuffle_seed();
+    Preference::new(settings.clone(), train, eval, batch, shuffle).with_questions()
 }
 
 fn rl_stage(

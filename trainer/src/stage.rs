@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use model::CausalLm;
+use serde::Serialize;
 use serde_json::Value;
 use telemetry::event::EvaluationRow;
 use telemetry::{Fields, SampleRecord};
@@ -79,8 +80,25 @@ pub struct Evaluation {
     pub samples: Vec<EvaluationSample>,
 }
 
+/// Answers that are shown of an evaluation.
+const SHOWN_SAMPLES: usize = 8;
+
+impl Evaluation {
+    /// One answer a group, the groups spread over all of them.
+    pub fn shown_samples(&self) -> Vec<&EvaluationSample> {
+        let mut shown: Vec<&EvaluationSample> = Vec::new();
+        for sample in &self.samples {
+            if shown.iter().all(|other| other.group != sample.group) {
+                shown.push(sample);
+            }
+        }
+        let stride = shown.len().div_ceil(SHOWN_SAMPLES).max(1);
+        shown.into_iter().step_by(stride).collect()
+    }
+}
+
 /// One answer of an evaluation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationSample {
     /// The task or language pair.
     pub group: String,

@@ -1,10 +1,7 @@
 //! Results as a table a person can read.
 
-use crate::stage::{Evaluation, EvaluationSample};
+use crate::stage::Evaluation;
 use crate::train_loop::{Outcome, paired_rows};
-
-/// Groups whose answers are shown at the end.
-const SHOWN_SAMPLES: usize = 8;
 
 /// Start and end of a run on held-out data, in all and by task or language pair, and what the model
 /// writes at the end. Empty where nothing was measured.
@@ -74,15 +71,8 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
 
 /// One answer a group, the groups spread over all of them.
 fn samples(end: &Evaluation) -> String {
-    let mut shown: Vec<&EvaluationSample> = Vec::new();
-    for sample in &end.samples {
-        if shown.iter().all(|other| other.group != sample.group) {
-            shown.push(sample);
-        }
-    }
-    let stride = shown.len().div_ceil(SHOWN_SAMPLES).max(1);
     let mut text = String::new();
-    for sample in shown.into_iter().step_by(stride) {
+    for sample in end.shown_samples() {
         text.push_str(&format!("\n[{}] {}\n", sample.group, sample.prompt.trim()));
         text.push_str(&format!("  → {}", sample.completion.trim()));
         match &sample.reference {
@@ -100,6 +90,7 @@ fn samples(end: &Evaluation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::EvaluationSample;
     use telemetry::Fields;
     use telemetry::event::EvaluationRow;
 

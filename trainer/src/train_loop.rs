@@ -7,6 +7,7 @@ use std::time::Duration;
 use burn_train::Interrupter;
 use model::CausalLm;
 use model::checkpoint::Dtype;
+use serde_json::json;
 use telemetry::event::{self, EvaluationRow};
 use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 
@@ -260,13 +261,17 @@ impl Training {
         // A signal cuts an evaluation short, and part of one is no measurement.
         let evaluation = evaluation.filter(|_| !interrupter.should_stop());
         if let Some(evaluation) = &evaluation {
-            let event = event::Evaluation {
+            let mut event = event::Evaluation {
                 step: self.step,
                 name: "held_out".to_owned(),
                 table: evaluation.rows.clone(),
                 fields: evaluation.metrics.clone(),
             };
             say!("{}", tui::plain::evaluation_line(&event));
+            let samples = evaluation.shown_samples();
+            if !samples.is_empty() {
+                event.fields.set("samples", json!(samples));
+            }
             self.log.append(event)?;
         }
         self.phase("train")?;

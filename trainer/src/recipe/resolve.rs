@@ -245,6 +245,7 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
         }
     }
     errors.extend(unjudgeable(&recipe.run));
+    errors.extend(unanswerable(recipe));
     errors
 }
 
@@ -266,6 +267,20 @@ fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
         errors.push(RecipeError::new(None, message).hint("set use_weighting = false"));
     }
     errors
+}
+
+/// Answers to held-out questions where nothing is held out.
+fn unanswerable(recipe: &Recipe) -> Option<RecipeError> {
+    let count = match &recipe.stage {
+        StageSettings::Cpt(cpt) => cpt.eval_generate,
+        StageSettings::Sft(sft) => sft.eval_generate,
+        StageSettings::Po(po) => po.eval_generate,
+        StageSettings::Rl(_) => 0,
+    };
+    (count > 0 && recipe.data.eval_data.is_empty()).then(|| {
+        let message = format!("eval_generate = {count} needs held-out records");
+        RecipeError::new(None, message).hint("name files in eval_data")
+    })
 }
 
 /// A best checkpoint or an early end that nothing could decide on.

@@ -49,6 +49,12 @@ settings! {
         /// Fill rows of max_length tokens with whole sequences; per_device_train_batch_size counts
         /// the rows.
         packing: bool = boolean().default("true").aliases(&["sample_packing"]);
+        /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
+        /// language pair: translation pairs, broken off before the
+        /// translation. 0 generates nothing.
+        eval_generate: usize = integer(0, MAX_COUNT).default("0");
+        /// Tokens after which an answer of eval_generate is cut off.
+        eval_max_new_tokens: usize = integer(1, MAX_COUNT).default("256");
     }
 }
 
@@ -62,6 +68,12 @@ settings! {
         packing: bool = boolean().default("false").aliases(&["sample_packing"]);
         /// The assistant turns that are trained on.
         train_turns: TrainTurns = choice(TrainTurns::NAMES).default("'all'");
+        /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
+        /// language pair: translation pairs, and conversations that end with
+        /// the assistant. 0 generates nothing.
+        eval_generate: usize = integer(0, MAX_COUNT).default("0");
+        /// Tokens after which an answer of eval_generate is cut off.
+        eval_max_new_tokens: usize = integer(1, MAX_COUNT).default("256");
     }
 }
 
@@ -103,6 +115,11 @@ settings! {
         desirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
         /// KTO's weight of rejected answers.
         undesirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
+        /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
+        /// language pair: the chosen answers are taken to be right. 0 generates nothing.
+        eval_generate: usize = integer(0, MAX_COUNT).default("0");
+        /// Tokens after which an answer of eval_generate is cut off.
+        eval_max_new_tokens: usize = integer(1, MAX_COUNT).default("256");
     }
 }
 

@@ -10,6 +10,7 @@ use datasets::{
 
 use super::supervised::{Sequence, Sequences};
 use crate::TrainError;
+use crate::answers::Question;
 
 /// Documents as token sequences.
 pub struct Documents {
@@ -56,5 +57,22 @@ impl Sequences for Documents {
 
     fn num_skipped(&self) -> usize {
         self.source.skipped().total()
+    }
+
+    fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
+        let CorpusRecord::Pair(pair) = self.source.get(index)? else {
+            return Ok(None);
+        };
+        let wording = PromptTemplate::choose(self.seed, index as u64);
+        let question = Question::of_document(&pair, wording, &self.tokenizer)?;
+        Ok(Some(question))
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    fn stop_tokens(&self) -> Vec<u32> {
+        vec![self.tokenizer.eos_id()]
     }
 }

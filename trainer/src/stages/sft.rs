@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
     AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, OnBadRecord,
+    Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
 use crate::TrainError;
+use crate::answers::Question;
 
 /// Conversations as token sequences.
 pub struct Conversations {
@@ -62,5 +64,26 @@ impl Sequences for Conversations {
 
     fn num_skipped(&self) -> usize {
         self.source.skipped().total()
+    }
+
+    fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
+        let question = match self.source.get(index)? {
+            InstructionRecord::Conversation(conversation) => {
+                Question::of_conversation(&conversation.messages, &self.tokenizer)
+            }
+            InstructionRecord::Pair(pair) => {
+                let wording = PromptTemplate::choose(self.seed, index as u64);
+                Question::of_pair(&pair, wording, &self.tokenizer).map(Some)
+            }
+        };
+        Ok(question.map_err(|error| error.at(self.source.location(index)))?)
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        self.tokenizer.tokenizer()
+    }
+
+    fn stop_tokens(&self) -> Vec<u32> {
+        self.tokenizer.stop_ids()
     }
 }

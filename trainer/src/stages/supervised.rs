@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use datasets::packing::pack;
 use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch};
-use datasets::{Truncation, TruncationReport};
+use datasets::{Tokenizer, Truncation, TruncationReport};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
+use crate::answers::{Question, Questions};
 use crate::forward::{Forward, supervised_logprobs};
 use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
@@ -41,6 +42,15 @@ pub trait Sequences {
 
     /// Bad lines left out at the recipe's wish.
     fn num_skipped(&self) -> usize;
+
+    /// A record as a question to the model; `None` where it is none.
+    fn question(&self, index: usize) -> Result<Option<Question>, TrainError>;
+
+    /// Turns the tokens of an answer into text.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// The tokens that end an answer.
+    fn stop_tokens(&self) -> Vec<u32>;
 }
 
 /// How batches are cut.
@@ -61,6 +71,7 @@ pub struct Supervised {
     name: StageName,
     train: Box<dyn Sequences>,
     eval: Option<Box<dyn Sequences>>,
+    questions: Option<Questions>,
     shape: BatchShape,
     loader: Loader,
     /// Records that were read and did not fit the step before.
@@ -105,6 +116,7 @@ impl Supervised {
             loader: Loader::new(train.len(), order, Shard::ALL),
             train,
             eval,
+            questions: None,
             shape,
             waiting: Vec::new(),
             truncation: Truncation::new(shape.max_length),
@@ -113,6 +125,24 @@ impl Supervised {
             entropy_sum: 0.0,
             num_tokens: 0,
         }
+    }
+
+    /// Has evaluations also answer `count` held-out records; 0 is none.
+    ///
+    /// # Errors
+    /// There are no held-out records, or none is a question.
+    pub fn with_questions(
+        mut self,
+        count: usize,
+        max_new_tokens: usize,
+    ) -> Result<Self, TrainError> {
+        if let Some(eval) = self.eval.as_ref().filter(|_| count > 0) {
+            let (len, stop_tokens) = (eval.len(), eval.stop_tokens());
+            let question = |index| eval.question(index);
+            let questions = Questions::spread(count, max_new_tokens, stop_tokens, len, question)?;
+            self.questions = Some(questions);
+        }
+        Ok(self)
     }
 
     /// The sequences of one micro-batch: `batch_size` records, or as many as fill that many rows.
@@ -266,11 +296,19 @@ impl Stage for Supervised {
                 metrics: Fields::new().with("loss", loss / *tokens as f64),
             })
             .collect();
-        Ok(Some(Evaluation {
+        let mut evaluation = Evaluation {
             metrics: Fields::new().with("loss", loss / tokens as f64),
             rows,
             samples: Vec::new(),
-        }))
+        };
+        if let Some(questions) = &self.questions {
+            let answers = questions.answer(&model, eval.tokenizer(), 1, should_stop)?;
+            let Some(answers) = answers else {
+                return Ok(None);
+            };
+            answers.add_to(&mut evaluation);
+        }
+        Ok(Some(evaluation))
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use telemetry::Fields;
 
 use crate::TrainError;
+use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
 use crate::stage::{Evaluation, Stage};
@@ -38,6 +39,7 @@ pub struct Preference {
     settings: PoSettings,
     train: PairData,
     eval: Option<PairData>,
+    questions: Option<Questions>,
     loader: Loader,
     /// Pairs in a micro-batch, micro-batches in a step.
     batch: [usize; 2],
@@ -83,6 +85,7 @@ impl Preference {
             settings,
             train,
             eval,
+            questions: None,
             batch,
             counts: StepCounts {
                 num_pairs: 1,
@@ -91,6 +94,24 @@ impl Preference {
             },
             record: Record::default(),
         }
+    }
+
+    /// Has evaluations also answer `eval_generate` of the held-out prompts.
+    ///
+    /// # Errors
+    /// None of them is a question.
+    pub fn with_questions(mut self) -> Result<Self, TrainError> {
+        let count = self.settings.eval_generate;
+        if let Some(PairData { pairs, .. }) = self.eval.as_ref().filter(|_| count > 0) {
+            self.questions = Some(Questions::spread(
+                count,
+                self.settings.eval_max_new_tokens,
+                pairs.tokenizer().stop_ids(),
+                pairs.len(),
+                |record| pairs.question(record),
+            )?);
+        }
+        Ok(self)
     }
 
     fn next_pair(&mut self) -> Result<Pair, TrainError> {
@@ -281,11 +302,19 @@ impl Stage for Preference {
         for (name, value) in pair_metrics(&self.settings, &values).iter() {
             metrics.set(name, value.clone());
         }
-        Ok(Some(Evaluation {
+        let mut evaluation = Evaluation {
             metrics,
             rows: Vec::new(),
             samples: Vec::new(),
-        }))
+        };
+        if let Some(questions) = &self.questions {
+            let tokenizer = eval.pairs.tokenizer().tokenizer();
+            let Some(answers) = questions.answer(&model, tokenizer, 1, should_stop)? else {
+                return Ok(None);
+            };
+            answers.add_to(&mut evaluation);
+        }
+        Ok(Some(evaluation))
     }
 
     fn warnings(&self) -> Vec<String> {

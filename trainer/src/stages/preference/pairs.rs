@@ -9,6 +9,7 @@ use datasets::{
 };
 
 use crate::TrainError;
+use crate::answers::Question;
 
 /// Preference pairs by index, as tokens.
 pub struct Pairs {
@@ -90,6 +91,25 @@ impl Pairs {
             .map_err(|error| error.at(self.source.location(record)))?;
         let pair = truncation.pair(chosen, rejected);
         Ok(pair.map(|(chosen, rejected)| Pair::new(record, chosen, rejected)))
+    }
+}
+
+impl Pairs {
+    /// A record as a question whose right answer is the chosen one; `None` where that is more than
+    /// a turn.
+    pub fn question(&self, record: usize) -> Result<Option<Question>, TrainError> {
+        let pair = self.source.get(record)?;
+        let [_answer] = pair.chosen.as_slice() else {
+            return Ok(None);
+        };
+        let messages = [pair.prompt, pair.chosen].concat();
+        let question = Question::of_conversation(&messages, &self.tokenizer);
+        Ok(question.map_err(|error| error.at(self.source.location(record)))?)
+    }
+
+    /// The tokenizer with its chat template.
+    pub fn tokenizer(&self) -> &ChatTokenizer {
+        &self.tokenizer
     }
 }
 

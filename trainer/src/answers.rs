@@ -1,0 +1,328 @@
+//! Questions whose right answer is known: what the model writes for them, greedily, and how close
+//! that comes to the right answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datasets::language::Language;
+use datasets::prompt_template::PromptTemplate;
+use datasets::{
+    ChatTokenizer, DataError, DocumentEnd, GenerationPrompt, Message, Tokenizer, TranslationPair,
+};
+use model::CausalLm;
+use model::generate::{GenerateOptions, Request, SamplingOptions, generate};
+use rewards::metrics::{self, Bleu, Chrf};
+use telemetry::Fields;
+use telemetry::event::EvaluationRow;
+
+use crate::TrainError;
+use crate::stage::{Evaluation, EvaluationSample};
+
+/// Sequences decoded at a time.
+const MAX_BATCH_SIZE: usize = 64;
+
+/// The row of a table that answers in conversations count to.
+const CONVERSATIONS: &str = "conversations";
+
+/// Something to answer:
+/// `{ids: [2, 106, …], prompt: "Translate … tower", reference: "Turm", group: "en-de"}`.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The tokens before the answer.
+    pub ids: Arc<[u32]>,
+    /// What is asked, as a person reads it.
+    pub prompt: String,
+    /// The right answer.
+    pub reference: String,
+    /// The row of a table it counts to: the language pair, or `conversations`.
+    pub group: String,
+    /// How BLEU cuts the answer's language into words.
+    bleu: metrics::Tokenizer,
+}
+
+/// Some questions, and how they are answered.
+pub struct Questions {
+    /// The questions.
+    pub questions: Vec<Question>,
+    /// Tokens after which an answer is cut.
+    pub max_new_tokens: usize,
+    /// Tokens that end an answer.
+    pub stop_tokens: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: SamplingOptions,
+}
+
+/// The answers to some questions, and what they are worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers {
+    /// Corpus chrF and BLEU, 0 to 100, by language pair.
+    pub rows: Vec<EvaluationRow>,
+    /// The means of the rows, each row weighing the same.
+    pub metrics: Fields,
+    /// The texts.
+    pub samples: Vec<EvaluationSample>,
+}
+
+impl Question {
+    /// The last turn of a conversation as the answer to those before; `None` where it is not the
+    /// assistant's, or nothing stands before it.
+    ///
+    /// # Errors
+    /// The chat template fails.
+    pub fn of_conversation(
+        messages: &[Message],
+        tokenizer: &ChatTokenizer,
+    ) -> Result<Option<Self>, DataError> {
+        let Some((answer, asked)) = messages.split_last() else {
+            return Ok(None);
+        };
+        let Some(last) = asked.last().filter(|_| answer.is_supervised()) else {
+            return Ok(None);
+        };
+        let ids = tokenizer.encode_chat(asked, GenerationPrompt::Add)?;
+        Ok(Some(Question {
+            ids: ids.into(),
+            prompt: last.content.clone(),
+            reference: answer.content.clone(),
+            group: CONVERSATIONS.to_owned(),
+            bleu: metrics::Tokenizer::V13a,
+        }))
+    }
+
+    /// A pair as a request of the user's and its answer.
+    ///
+    /// # Errors
+    /// The chat template fails.
+    pub fn of_pair(
+        pair: &TranslationPair,
+        wording: PromptTemplate,
+        tokenizer: &ChatTokenizer,
+    ) -> Result<Self, DataError> {
+        let request = wording.request(&pair.source, &pair.source_lang, &pair.target_lang);
+        let messages = [Message::user(&*request)];
+        let ids = tokenizer.encode_chat(&messages, GenerationPrompt::Add)?;
+        Ok(Self::translation(pair, request, ids))
+    }
+
+    /// A pair as a document that breaks off before the translation, for models without a chat
+    /// template.
+    ///
+    /// # Errors
+    /// The text cannot be tokenized.
+    pub fn of_document(
+        pair: &TranslationPair,
+        wording: PromptTemplate,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
+        let text = wording.document(pair).text;
+        // In training the space before the translation is a part of its first word's token.
+        let asked = text.strip_suffix(&pair.target).unwrap_or(&text);
+        let asked = asked.trim_end_matches(' ').to_owned();
+        let ids = tokenizer.document(&asked, DocumentEnd::Open)?;
+        Ok(Self::translation(pair, asked, ids))
+    }
+
+    fn translation(pair: &TranslationPair, prompt: String, ids: Vec<u32>) -> Self {
+        Question {
+            ids: ids.into(),
+            prompt,
+            reference: pair.target.clone(),
+            group: format!("{}-{}", pair.source_lang, pair.target_lang),
+            bleu: bleu_tokenizer(&pair.target_lang),
+        }
+    }
+}
+
+impl Questions {
+    /// `count` questions spread evenly over the records that are one, all of them where there are
+    /// fewer; answered greedily.
+    ///
+    /// # Errors
+    /// As `question`; or no record is a question.
+    pub fn spread(
+        count: usize,
+        max_new_tokens: usize,
+        stop_tokens: Vec<u32>,
+        num_records: usize,
+        question: impl Fn(usize) -> Result<Option<Question>, TrainError>,
+    ) -> Result<Self, TrainError> {
+        let all = (0..num_records)
+            .filter_map(|record| question(record).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() {
+            return Err(TrainError::Usage(format!(
+                "eval_generate = {count}, but no record of eval_data has an answer to compare \
+                 with\nhint: give translation pairs, or conversations that end with the \
+                 assistant's turn, or set eval_generate = 0"
+            )));
+        }
+        let count = count.min(all.len());
+        let chosen = (0..count).map(|i| all[i * all.len() / count].clone());
+        Ok(Questions {
+            questions: chosen.collect(),
+            max_new_tokens,
+            stop_tokens,
+            sampling: SamplingOptions::GREEDY,
+        })
+    }
+
+    /// Has the model answer. `None` where the user stopped it.
+    ///
+    /// # Errors
+    /// An answer cannot be decoded.
+    pub fn answer(
+        &self,
+        model: &CausalLm,
+        tokenizer: &Tokenizer,
+        num_samples: usize,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Answers>, TrainError> {
+        let requests: Vec<Request> = self
+            .questions
+            .iter()
+            .flat_map(|question| {
+                (0..num_samples).map(|index| Request {
+                    prompt: question.ids.clone(),
+                    index: index as u64,
+                    max_new_tokens: self.max_new_tokens,
+                })
+            })
+            .collect();
+        let options = GenerateOptions {
+            sampling: self.sampling,
+            stop_tokens: self.stop_tokens.clone(),
+            max_batch_size: MAX_BATCH_SIZE,
+        };
+        let Some(completions) = generate(model, &requests, &options, should_stop) else {
+            return Ok(None);
+        };
+        let asked = self.questions.iter();
+        let asked = asked.flat_map(|question| std::iter::repeat_n(question, num_samples));
+        let answered = asked
+            .zip(completions)
+            .map(|(question, completion)| {
+                let text = tokenizer.decode(&completion.tokens)?;
+                // A document's answer begins with the space that its question left out.
+                Ok((question, text.trim().to_owned()))
+            })
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        Ok(Some(Answers::judge(&answered)))
+    }
+}
+
+impl Answers {
+    fn judge(answered: &[(&Question, String)]) -> Self {
+        let mut by_group: BTreeMap<&str, Vec<&(&Question, String)>> = BTreeMap::new();
+        for answer in answered {
+            by_group.entry(&answer.0.group).or_default().push(answer);
+        }
+        let rows: Vec<EvaluationRow> = by_group
+            .into_iter()
+            .map(|(group, answers)| {
+                let (hypotheses, references): (Vec<&str>, Vec<Vec<&str>>) = answers
+                    .iter()
+                    .map(|(question, text)| (text.as_str(), vec![question.reference.as_str()]))
+                    .unzip();
+                let bleu = Bleu::corpus(answers[0].0.bleu);
+                let chrf = Chrf::CHRF.corpus_score(&hypotheses, &references);
+                let bleu = bleu.corpus_score(&hypotheses, &references).score;
+                EvaluationRow {
+                    group: group.to_owned(),
+                    count: answers.len() as u64,
+                    metrics: Fields::new().with("chrf", chrf).with("bleu", bleu),
+                }
+            })
+            .collect();
+        let mean = |name: &str| {
+            let values = rows.iter().filter_map(|row| row.metrics.scalar(name));
+            values.sum::<f64>() / rows.len() as f64
+        };
+        Answers {
+            metrics: Fields::new()
+                .with("chrf", mean("chrf"))
+                .with("bleu", mean("bleu")),
+            rows,
+            samples: answered
+                .iter()
+                .map(|(question, text)| EvaluationSample {
+                    group: question.group.clone(),
+                    prompt: question.prompt.clone(),
+                    completion: text.clone(),
+                    reference: Some(question.reference.clone()),
+                    reward: None,
+                })
+                .collect(),
+        }
+    }
+
+    /// Puts the answers beside what else an evaluation measured.
+    pub fn add_to(self, evaluation: &mut Evaluation) {
+        for (name, value) in self.metrics.iter() {
+            evaluation.metrics.set(name, value.clone());
+        }
+        evaluation.rows.extend(self.rows);
+        evaluation.samples.extend(self.samples);
+    }
+}
+
+/// sacreBLEU's advice, as far as its tokenizers need no dictionary.
+fn bleu_tokenizer(target_lang: &str) -> metrics::Tokenizer {
+    let code = Language::find(target_lang).map_or("", |language| language.code);
+    match code.split('-').next() {
+        Some("zh") => metrics::Tokenizer::Zh,
+        Some("ja") => metrics::Tokenizer::Char,
+        _ => metrics::Tokenizer::V13a,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(group: &str, reference: &str) -> Question {
+        Question {
+            ids: vec![1].into(),
+            prompt: "?".to_owned(),
+            reference: reference.to_owned(),
+            group: group.to_owned(),
+            bleu: metrics::Tokenizer::V13a,
+        }
+    }
+
+    #[test]
+    fn the_mean_weighs_each_language_pair_the_same() {
+        let right = question("en-de", "der alte Turm am See");
+        let wrong = question("en-fr", "xyz");
+        let answered = [
+            (&right, right.reference.clone()),
+            (&right, right.reference.clone()),
+            (&wrong, "abc".to_owned()),
+        ];
+        let answers = Answers::judge(&answered);
+        let row = |index: usize| {
+            let row = &answers.rows[index];
+            let chrf = row.metrics.scalar("chrf").expect("it has one");
+            (row.group.as_str(), row.count, chrf)
+        };
+        assert_eq!((row(0), row(1)), (("en-de", 2, 100.0), ("en-fr", 1, 0.0)));
+        assert_eq!(answers.metrics.scalar("chrf"), Some(50.0));
+    }
+
+    #[test]
+    fn questions_are_spread_over_the_records_that_are_one() {
+        // Of ten records, the even ones ask something.
+        let ask = |record: usize| {
+            let asks = record.is_multiple_of(2);
+            Ok(asks.then(|| question("g", &record.to_string())))
+        };
+        let chosen = |count| {
+            let questions = Questions::spread(count, 8, vec![], 10, ask).expect("there are some");
+            let references = questions.questions.into_iter().map(|q| q.reference);
+            references.collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(2), ["0", "4"]);
+        assert_eq!(chosen(9), ["0", "2", "4", "6", "8"]);
+        let none = Questions::spread(2, 8, vec![], 10, |_| Ok(None));
+        assert!(matches!(none, Err(TrainError::Usage(_))));
+    }
+}
