@@ -63,7 +63,7 @@ events! {
     }
 
     /// Training goes on from a checkpoint, or once more from the start: steps after `from_step` logged before are
-    /// abandoned.
+    /// abandoned. Where a running trainer went back by itself, the field `reason` says why.
     struct Resumed = "resumed" {
         /// Optimizer steps in the checkpoint; 0 where a run that was killed before its first one starts again.
         from_step: u64,
@@ -122,7 +122,8 @@ events! {
 
     /// The run ended as intended.
     struct Finished = "finished" {
-        /// `completed`, `early_stopped` (no better evaluation came), `stopped` (by the user) or `diverged` (by policy).
+        /// `completed`, `early_stopped` (no better evaluation came), `watched_metric_fell` (while the reward rose),
+        /// `stopped` (by the user) or `diverged` (by policy).
         reason: String,
         /// Optimizer steps taken in all.
         step: u64,

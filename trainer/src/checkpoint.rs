@@ -29,6 +29,7 @@ use telemetry::{RunDir, StagedDir};
 use crate::TrainError;
 use crate::best::BestState;
 use crate::optimizer::AdamW;
+use crate::watched::WatchState;
 
 pub use checksums::{Verified, verify};
 pub use starting::{Start, starting_checkpoint};
@@ -49,6 +50,9 @@ pub struct TrainState {
     /// The best evaluation so far; older checkpoints have none.
     #[serde(default)]
     pub best: BestState,
+    /// What is known of the watched metric.
+    #[serde(default)]
+    pub watch: WatchState,
     /// Whether a list of checksums belongs to the checkpoint; older ones have none.
     #[serde(default)]
     pub has_checksums: bool,

@@ -90,6 +90,16 @@ impl TrainError {
         }
     }
 
+    /// The message without its hint.
+    pub fn cause(&self) -> String {
+        let message = self.to_string();
+        message
+            .split("\nhint: ")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
     /// For `map_err` on file operations.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| TrainError::Io {

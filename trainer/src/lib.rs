@@ -15,6 +15,7 @@ pub mod compare;
 pub mod demo;
 pub mod error;
 pub mod forward;
+mod going_back;
 pub mod interrupt;
 pub mod monitor;
 pub mod optimizer;
@@ -27,5 +28,6 @@ pub mod stage;
 pub mod stages;
 pub mod table;
 pub mod train_loop;
+pub mod watched;
 
 pub use error::TrainError;

@@ -8,7 +8,7 @@ use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, Loader, OnBadRecord
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
-use rewards::{Registry, RewardSpec, Rubric};
+use rewards::{Registry, RewardSpec, Rubric, Verifier};
 use serde_json::Value;
 use telemetry::event;
 use telemetry::{
@@ -37,7 +37,8 @@ use crate::stages::pretraining::Documents;
 use crate::stages::rl::{Rl, SftTerm};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Sequences, Supervised};
-use crate::train_loop::{Outcome, Training};
+use crate::train_loop::{Ended, Outcome, Training};
+use crate::watched::Watch;
 
 /// Sequences the sampler decodes at a time.
 const MAX_BATCH_SIZE: usize = 64;
@@ -173,9 +174,11 @@ impl Context<'_> {
             &self.recipe.run,
             state.map(|state| state.best.clone()).unwrap_or_default(),
         );
-        let early_stopped = best.as_ref().is_some_and(|b| b.out_of_patience().is_some());
-        if state.is_some() && (step >= total_steps || early_stopped) {
-            self.finish_again(run_dir, early_stopped, step)?;
+        let watch = state.map(|state| state.watch.clone()).unwrap_or_default();
+        let watch = Watch::new(self.recipe, watch);
+        let ended = Ended::early(best.as_ref(), watch.as_ref());
+        if state.is_some() && (step >= total_steps || ended.is_some()) {
+            self.finish_again(run_dir, ended.unwrap_or_default(), step)?;
             return Ok(RunEnd::AlreadyFinished);
         }
         let device = request.device.device.clone().autodiff();
@@ -247,13 +250,15 @@ impl Context<'_> {
             step,
             total_steps,
             best,
+            watch,
+            began_with: start.checkpoint.map(|(dir, _)| dir),
             tokenizer_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
         };
         let outcome = training.run(&mut stage)?;
         drop(heartbeat);
-        finish(self.log, end_reason(outcome.early_stopped), training.step)?;
+        finish(self.log, outcome.ended.reason(), training.step)?;
         Ok(RunEnd::Trained(Box::new(outcome)))
     }
 
@@ -265,17 +270,12 @@ impl Context<'_> {
     }
 
     /// Logs the end of a run that was killed or stopped between its last checkpoint and that event.
-    fn finish_again(
-        &self,
-        run_dir: &RunDir,
-        early_stopped: bool,
-        step: u64,
-    ) -> Result<(), TrainError> {
+    fn finish_again(&self, run_dir: &RunDir, ended: Ended, step: u64) -> Result<(), TrainError> {
         let (lines, _) = EventTail::read_all(run_dir.events_file())?;
         let mut ends = lines.iter().rev().map(|line| &line.event);
         match ends.find(|event| matches!(event, Event::Finished(_) | Event::RunStarted(_))) {
             Some(Event::Finished(end)) if end.reason != "stopped" => Ok(()),
-            _ => finish(self.log, end_reason(early_stopped), step),
+            _ => finish(self.log, ended.reason(), step),
         }
     }
 
@@ -490,6 +490,7 @@ fn rl_stage(
     let sampler = Sampler {
         tokenizer: tokenizer.clone(),
         rubric: rubric(settings)?,
+        watch: watch(settings, &prompts)?,
         max_completion_length: settings.max_completion_length,
         max_batch_size: MAX_BATCH_SIZE,
     };
@@ -530,6 +531,25 @@ fn sft_term(context: &Context, settings: &RlSettings) -> Result<Option<SftTerm>,
         settings.max_prompt_length + settings.max_completion_length,
         settings.sft_alpha,
     )))
+}
+
+/// What `watch_metric` names: no reward of the recipe's, which its check has seen to, and none of a
+/// record's.
+fn watch(settings: &RlSettings, prompts: &Prompts) -> Result<Option<Verifier>, TrainError> {
+    let Some(name) = &settings.watch_metric else {
+        return Ok(None);
+    };
+    if prompts.verifiers().contains(name) {
+        return Err(TrainError::Usage(format!(
+            "watch_metric = {name:?} is a verifier of train_data's records, and so a \
+             reward\nhint: watch a metric that training does not see"
+        )));
+    }
+    let verifier = Verifier::parse(name, &Value::Null);
+    verifier.map(Some).map_err(|source| TrainError::Reward {
+        place: "watch_metric".to_owned(),
+        source,
+    })
 }
 
 fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
@@ -590,13 +610,6 @@ fn failed(error: &TrainError) -> event::Failed {
     event::Failed {
         message: error.to_string(),
         fields: Fields::new(),
-    }
-}
-
-fn end_reason(early_stopped: bool) -> &'static str {
-    match early_stopped {
-        true => "early_stopped",
-        false => "completed",
     }
 }
 

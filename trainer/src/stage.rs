@@ -56,6 +56,10 @@ pub trait Stage {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Option<Evaluation>, TrainError>;
 
+    /// The model is that of an earlier step again. The place in the data stays where it is, so that
+    /// what led here is not met again; a stage that holds batches for later steps drops them.
+    fn went_back(&mut self) {}
+
     /// Sentences about the data that a person should read before training: what was cut or left
     /// out.
     fn warnings(&self) -> Vec<String> {

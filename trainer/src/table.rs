@@ -118,7 +118,7 @@ mod tests {
         let text = outcome(&Outcome {
             start: Some(evaluation(0.25)),
             end: Some(evaluation(0.75)),
-            early_stopped: false,
+            ..Outcome::default()
         });
         let want = "held out  n  reward    end  change\n\
                     en-de     5   0.250  0.750  +0.500\n\

@@ -15,12 +15,14 @@ use crate::TrainError;
 use crate::best::BestTracker;
 use crate::checkpoint::{self, TrainState};
 use crate::forward::{Forward, Recompute, host_loss};
+use crate::going_back::Target;
 use crate::monitor::{SystemMonitor, Throughput};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
 use crate::schedule::Schedule;
 use crate::stage::{Evaluation, Stage};
+use crate::watched::{self, Verdict, Watch};
 
 /// What the loop works on besides the stage.
 pub struct Training {
@@ -44,7 +46,11 @@ pub struct Training {
     pub total_steps: u64,
     /// What makes a checkpoint the best one, where the recipe says so.
     pub best: Option<BestTracker>,
-    /// Where checkpoints take the tokenizer's files from.
+    /// The rule about a metric that is never a reward, where the recipe has one.
+    pub watch: Option<Watch>,
+    /// The checkpoint that this process began with.
+    pub began_with: Option<PathBuf>,
+    /// The model that the run began with; checkpoints take the tokenizer's files from it.
     pub tokenizer_dir: PathBuf,
     /// What checkpoints store weights in.
     pub save_dtype: Dtype,
@@ -59,17 +65,52 @@ pub struct Outcome {
     pub start: Option<Evaluation>,
     /// After the last.
     pub end: Option<Evaluation>,
-    /// Whether it ended before its last step, for lack of a better evaluation.
-    pub early_stopped: bool,
+    /// Why it ended.
+    pub ended: Ended,
 }
+
+/// Why a run ended that nobody stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// It trained to its last step.
+    #[default]
+    Completed,
+    /// No better evaluation came.
+    EarlyStopped,
+    /// The watched metric fell while the reward rose.
+    WatchedMetricFell,
+}
+
+impl Ended {
+    /// Why a run ends before its last step, if it does.
+    pub fn early(best: Option<&BestTracker>, watch: Option<&Watch>) -> Option<Self> {
+        if watch.is_some_and(Watch::ends_run) {
+            return Some(Ended::WatchedMetricFell);
+        }
+        let out_of_patience = best.and_then(BestTracker::out_of_patience).is_some();
+        out_of_patience.then_some(Ended::EarlyStopped)
+    }
+
+    /// As the log has it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Ended::Completed => "completed",
+            Ended::EarlyStopped => "early_stopped",
+            Ended::WatchedMetricFell => watched::RULE,
+        }
+    }
+}
+
+/// Times that a run goes back to one checkpoint for a loss that is not finite.
+const MAX_ROLLBACKS: usize = 3;
 
 impl Training {
     /// Trains to the last step.
     ///
     /// # Errors
     /// [`TrainError::Stopped`] after a signal, with a checkpoint saved; [`TrainError::Diverged`]
-    /// where the loss or the gradient is not a number and the recipe says to stop; or what a stage,
-    /// a file or the disk fails with.
+    /// where the loss or the gradient is not a number and the recipe says to stop, or going back
+    /// did not help; or what a stage, a file or the disk fails with.
     pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
         let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
         let mut system = SystemMonitor::new(Duration::from_secs(10));
@@ -78,28 +119,27 @@ impl Training {
             start: self.evaluate(stage)?,
             ..Outcome::default()
         };
-        let mut saved = self.step;
-        if let Some(best) = &self.best
-            && !self.interrupter.should_stop()
-        {
-            best.check(outcome.start.as_ref())?;
-            best.write(&self.run_dir)?;
-            // Where a signal cut short the evaluation of this step, it is due again.
-            if self.is_due(self.recipe.run.eval_steps) && best.judged_step() < self.step {
-                self.judge(outcome.start.as_ref())?;
-                self.save(stage)?;
-                if self.is_out_of_patience()? {
-                    outcome.end = outcome.start.clone();
-                    outcome.early_stopped = true;
-                }
-            }
+        let mut ended = self.begin(stage, outcome.start.as_ref())?;
+        if ended.is_some() {
+            outcome.end = outcome.start.clone();
         }
+        let mut saved = self.step;
+        let mut num_rollbacks = 0;
         let mut warned = Vec::new();
-        while self.step < self.total_steps && !outcome.early_stopped {
+        while self.step < self.total_steps && ended.is_none() {
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
             let step_event = match self.optimizer_step(stage, step, &schedule) {
                 Err(TrainError::Stopped { .. }) => return self.stop(stage, saved),
+                Err(error @ TrainError::Diverged { .. })
+                    if self.recipe.run.on_nonfinite == OnNonfinite::Rollback
+                        && num_rollbacks < MAX_ROLLBACKS =>
+                {
+                    num_rollbacks += 1;
+                    self.go_back(stage, Target::Newest, &error.cause())?;
+                    saved = self.step;
+                    continue;
+                }
                 result => result?,
             };
             self.step = step;
@@ -122,22 +162,27 @@ impl Training {
             if self.is_due(self.recipe.run.eval_steps) {
                 let evaluation = self.evaluate(stage)?;
                 is_best = self.judge(evaluation.as_ref())?;
-                if self.is_out_of_patience()? {
-                    outcome.early_stopped = true;
+                ended = self.ends_early()?;
+                if ended.is_some() {
                     outcome.end = evaluation;
                     break;
+                }
+                if self.go_back_to_watched(stage)? {
+                    saved = self.step;
+                    continue;
                 }
             }
             if is_best || self.is_due(self.recipe.run.save_steps) {
                 self.save(stage)?;
                 saved = step;
+                num_rollbacks = 0;
             }
             if self.interrupter.should_stop() {
                 return self.stop(stage, saved);
             }
         }
         let mut is_best = false;
-        if !outcome.early_stopped {
+        if ended.is_none() {
             outcome.end = self.evaluate(stage)?;
             if self.interrupter.should_stop() {
                 return self.stop(stage, saved);
@@ -147,29 +192,94 @@ impl Training {
         if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
+        outcome.ended = ended.unwrap_or_default();
         Ok(outcome)
+    }
+
+    /// Looks at the evaluation before this process's first step. Returns why the run ends at once,
+    /// if it does.
+    fn begin<S: Stage>(
+        &mut self,
+        stage: &mut S,
+        evaluation: Option<&Evaluation>,
+    ) -> Result<Option<Ended>, TrainError> {
+        if self.interrupter.should_stop() {
+            return Ok(None);
+        }
+        if let Some(best) = &self.best {
+            best.check(evaluation)?;
+            best.write(&self.run_dir)?;
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.check(evaluation)?;
+            if self.step == 0 {
+                watch.judge(0, evaluation)?;
+            }
+        }
+        // Where a signal cut short the evaluation of this step, it is due again.
+        let judged = [
+            self.best.as_ref().map(BestTracker::judged_step),
+            self.watch.as_ref().map(Watch::judged_step),
+        ];
+        let is_missing = judged.into_iter().flatten().any(|step| step < self.step);
+        if !self.is_due(self.recipe.run.eval_steps) || !is_missing {
+            return Ok(None);
+        }
+        self.judge(evaluation)?;
+        let ended = self.ends_early()?;
+        if !self.go_back_to_watched(stage)? {
+            self.save(stage)?;
+        }
+        Ok(ended)
+    }
+
+    /// Goes back to the best evaluation of the watched metric, where the rule asks for it.
+    fn go_back_to_watched<S: Stage>(&mut self, stage: &mut S) -> Result<bool, TrainError> {
+        let Some(step) = self.watch.as_ref().and_then(Watch::rollback_step) else {
+            return Ok(false);
+        };
+        self.go_back(stage, Target::Watched(step), watched::RULE)?;
+        Ok(true)
     }
 
     fn is_due(&self, every: usize) -> bool {
         every > 0 && self.step.is_multiple_of(every as u64)
     }
 
-    /// Whether an evaluation is the best so far. One that a signal cut short is not judged: it comes
-    /// again when the run goes on.
+    /// Whether an evaluation's checkpoint has to be kept: it is the best one so far. One that a
+    /// signal cut short is not judged: it comes again when the run goes on.
     fn judge(&mut self, evaluation: Option<&Evaluation>) -> Result<bool, TrainError> {
-        match &mut self.best {
-            Some(best) if !self.interrupter.should_stop() => best.judge(self.step, evaluation),
-            _ => Ok(false),
+        if self.interrupter.should_stop() {
+            return Ok(false);
         }
+        let mut is_best = match &mut self.best {
+            Some(best) => best.judge(self.step, evaluation)?,
+            None => false,
+        };
+        if let Some(watch) = &mut self.watch {
+            match watch.judge(self.step, evaluation)? {
+                Verdict::Fine => {}
+                Verdict::Best => is_best |= watch.kept_step().is_some(),
+                Verdict::Fell(alert) => {
+                    say!("alert: {}", alert.message);
+                    self.log.append(*alert)?;
+                }
+            }
+        }
+        Ok(is_best)
     }
 
-    /// Whether the run ends for lack of a better evaluation; then the log says why.
-    fn is_out_of_patience(&self) -> Result<bool, TrainError> {
-        let Some(why) = self.best.as_ref().and_then(BestTracker::out_of_patience) else {
-            return Ok(false);
+    /// Whether the run ends before its last step; then the log says why.
+    fn ends_early(&self) -> Result<Option<Ended>, TrainError> {
+        let ended = Ended::early(self.best.as_ref(), self.watch.as_ref());
+        let why = match ended {
+            None | Some(Ended::Completed) => return Ok(None),
+            Some(Ended::EarlyStopped) => self.best.as_ref().and_then(BestTracker::out_of_patience),
+            Some(Ended::WatchedMetricFell) => Some("the watched metric fell (on_watch)".to_owned()),
         };
+        let why = why.unwrap_or_default();
         self.warn(&format!("the run ends at step {}: {why}", self.step))?;
-        Ok(true)
+        Ok(ended)
     }
 
     fn optimizer_step<S: Stage>(
@@ -218,7 +328,7 @@ impl Training {
             false => ("the loss", loss),
         };
         match self.recipe.run.on_nonfinite {
-            OnNonfinite::Stop => {
+            OnNonfinite::Stop | OnNonfinite::Rollback => {
                 self.log.append(event)?;
                 Err(TrainError::Diverged { step, what, value })
             }
@@ -250,6 +360,9 @@ impl Training {
         }
         if let Some(best) = &mut self.best {
             best.add_step(&event);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.add_step(&event);
         }
         Ok(self.log.append(event)?)
     }
@@ -293,6 +406,11 @@ impl Training {
                 .as_ref()
                 .map(|b| b.state().clone())
                 .unwrap_or_default(),
+            watch: self
+                .watch
+                .as_ref()
+                .map(|w| w.state().clone())
+                .unwrap_or_default(),
             has_checksums: true,
         };
         let (path, bytes) = checkpoint::save(
@@ -326,12 +444,13 @@ impl Training {
     fn drop_old_checkpoints(&self) -> Result<(), TrainError> {
         let limit = self.recipe.run.save_total_limit;
         let best = self.best.as_ref().and_then(BestTracker::step);
+        let watched = self.watch.as_ref().and_then(Watch::kept_step);
         let checkpoints = self.run_dir.checkpoints()?;
         if limit > 0 && checkpoints.len() > limit {
             let old = &checkpoints[..checkpoints.len() - limit];
             for old in old
                 .iter()
-                .filter(|checkpoint| Some(checkpoint.step) != best)
+                .filter(|checkpoint| ![best, watched].contains(&Some(checkpoint.step)))
             {
                 telemetry::atomic::remove_dir_atomic(&old.path)?;
             }

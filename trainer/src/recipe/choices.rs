@@ -111,6 +111,18 @@ choices! {
         Stop = "stop",
         /// Leave out the optimizer step and go on.
         Skip = "skip",
+        /// Go back to the newest checkpoint and on with other records.
+        Rollback = "rollback",
+    }
+
+    /// What to do when the watched metric falls while the reward rises.
+    pub enum OnWatch {
+        /// Raise an alert.
+        Alert = "alert",
+        /// End the run too.
+        Stop = "stop",
+        /// Go back to the checkpoint of the best evaluation too, and on with other records.
+        Rollback = "rollback",
     }
 
     /// The assistant turns that are trained on.

@@ -35,8 +35,8 @@ use toml::Table;
 
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
-    LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, Optim, PolicyLossType,
-    PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
+    LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch, Optim,
+    PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

@@ -244,6 +244,9 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
             errors.push(RecipeError::new(None, message).hint(hint));
         }
     }
+    if let StageSettings::Rl(rl) = &recipe.stage {
+        errors.extend(unwatchable(recipe, rl));
+    }
     errors.extend(unjudgeable(&recipe.run));
     errors.extend(unanswerable(recipe));
     errors
@@ -281,6 +284,32 @@ fn unanswerable(recipe: &Recipe) -> Option<RecipeError> {
         let message = format!("eval_generate = {count} needs held-out records");
         RecipeError::new(None, message).hint("name files in eval_data")
     })
+}
+
+/// A watched metric that nothing measures, or that is a reward.
+fn unwatchable(recipe: &Recipe, rl: &RlSettings) -> Option<RecipeError> {
+    let metric = rl.watch_metric.as_ref()?;
+    let error = |why: &str, hint: &str| {
+        let message = format!("watch_metric = {metric:?} {why}");
+        Some(RecipeError::new(None, message).hint(hint))
+    };
+    let is_reward = rl.reward_funcs.contains(metric) || rl.reward_weights.contains_key(metric);
+    if is_reward {
+        return error(
+            "is a reward too",
+            "watch a metric that training does not see, or take it out of reward_funcs",
+        );
+    }
+    if recipe.data.eval_data.is_empty() {
+        return error("needs held-out prompts", "name files in eval_data");
+    }
+    if recipe.run.eval_steps == 0 {
+        return error(
+            "is looked at in evaluations, and eval_steps = 0",
+            "set eval_steps to the steps between evaluations",
+        );
+    }
+    None
 }
 
 /// A best checkpoint or an early end that nothing could decide on.

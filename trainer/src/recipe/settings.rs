@@ -134,7 +134,9 @@ settings! {
         early_stopping_threshold: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// Steps between progress lines; the event log has every step.
         logging_steps: usize = integer(1, MAX_COUNT).default("10").except(Rl, "1");
-        /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out.
+        /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out,
+        /// rollback goes back to the newest checkpoint and on with the records after those of the
+        /// step. After the third time without a new checkpoint it ends the run.
         on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
     }
 }

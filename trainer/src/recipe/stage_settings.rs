@@ -6,7 +6,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 
 use super::choices::{
-    FDivergenceType, ImportanceSamplingLevel, KlEstimator, MultiObjectiveAggregation,
+    FDivergenceType, ImportanceSamplingLevel, KlEstimator, MultiObjectiveAggregation, OnWatch,
     PolicyLossType, PreferenceLossType, ScaleRewards,
     StageName::{self, Cpt, Po, Rl, Sft},
     TrainTurns,
@@ -194,5 +194,14 @@ settings! {
         reward_weights: BTreeMap<String, f64> = Spec::new(Kind::Weights).default("{}");
         /// Prompts of eval_data that each evaluation scores.
         eval_prompts: usize = integer(1, MAX_COUNT).default("64");
+        /// A reward function that judges the completions of evaluations and never counts as a
+        /// reward, such as chrf beside a learnt metric: watch/NAME in the log.
+        watch_metric: Option<String> = Spec::new(Kind::Name);
+        /// The alert watched_metric_fell is raised where the watched metric is this much below its
+        /// best evaluation and the mean reward of training this much above what it was there.
+        watch_tolerance: f64 = float(Included(0.0), Unbounded).default("0.02");
+        /// What else that does: alert nothing, stop ends the run, rollback goes back to the
+        /// checkpoint of the best evaluation and on with other prompts, three times at most.
+        on_watch: OnWatch = choice(OnWatch::NAMES).default("'alert'");
     }
 }

@@ -10,11 +10,12 @@ use model::CausalLm;
 use model::generate::{
     Completion, FinishReason, GenerateOptions, Request, SamplingOptions, generate,
 };
-use rewards::{Attempt, RewardBreakdown, Rubric};
+use rewards::{Attempt, RewardBreakdown, RewardPart, Rubric, Verifier};
 use telemetry::{Fields, SampleRecord, Scalar};
 
 use super::Prompt;
 use crate::TrainError;
+use crate::watched::metric_name;
 
 /// How completions are drawn and judged.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Sampler {
     pub tokenizer: Arc<ChatTokenizer>,
     /// The recipe's reward functions.
     pub rubric: Rubric,
+    /// What is measured and never rewarded.
+    pub watch: Option<Verifier>,
     /// Tokens after which a completion is cut.
     pub max_completion_length: usize,
     /// Sequences decoded at a time.
@@ -38,6 +41,8 @@ pub struct Rollout {
     pub text: String,
     /// Its reward, part by part.
     pub reward: RewardBreakdown,
+    /// What the watched metric gives it.
+    pub watched: Option<RewardPart>,
     /// Its advantage over its group.
     pub advantage: f64,
 }
@@ -110,10 +115,16 @@ impl Sampler {
             finished: completion.finish_reason == FinishReason::Stop,
         };
         let reward = self.rubric.score(&prompt.verifiers, &attempt);
+        let watched = self.watch.as_ref().map(|watch| RewardPart {
+            name: metric_name(watch.name()),
+            score: watch.score(&attempt),
+            weight: 0.0,
+        });
         Ok(Rollout {
             completion,
             text,
             reward,
+            watched,
             advantage: 0.0,
         })
     }

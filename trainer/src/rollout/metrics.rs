@@ -90,6 +90,14 @@ fn means(groups: &[Group]) -> Fields {
     for (name, scores) in scores_by_part(groups) {
         fields.set(name, mean_and_deviation(&scores).0);
     }
+    let watched = groups.iter().flat_map(|group| &group.rollouts);
+    let watched = watched.filter_map(|rollout| rollout.watched.as_ref());
+    let (names, scores): (Vec<&str>, Vec<f64>) = watched
+        .filter_map(|part| Some((part.name.as_str(), part.score?)))
+        .unzip();
+    if let Some(name) = names.first() {
+        fields.set(*name, mean_and_deviation(&scores).0);
+    }
     fields
 }
 

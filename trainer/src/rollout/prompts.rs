@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Prompts {
     max_prompt_length: usize,
     /// Indices of the records that fit.
     usable: Vec<usize>,
+    /// Names of the records' verifiers.
+    verifiers: BTreeSet<String>,
 }
 
 /// One prompt.
@@ -53,10 +56,14 @@ impl Prompts {
             tokenizer,
             max_prompt_length,
             usable: Vec::new(),
+            verifiers: BTreeSet::new(),
         };
         for index in 0..prompts.source.len() {
-            if prompts.read(index)?.ids.len() <= max_prompt_length {
+            let prompt = prompts.read(index)?;
+            if prompt.ids.len() <= max_prompt_length {
                 prompts.usable.push(index);
+                let names = prompt.verifiers.iter().map(|v| v.name().to_owned());
+                prompts.verifiers.extend(names);
             }
         }
         if prompts.usable.is_empty() {
@@ -88,6 +95,11 @@ impl Prompts {
     /// Whether there is none; opening refuses that.
     pub fn is_empty(&self) -> bool {
         self.usable.is_empty()
+    }
+
+    /// Names of the verifiers by which the records' answers are judged.
+    pub fn verifiers(&self) -> &BTreeSet<String> {
+        &self.verifiers
     }
 
     /// Records left out for their length.

@@ -263,7 +263,8 @@ impl Stage for Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
-        if (step - 1).is_multiple_of(self.settings.num_iterations as u64) {
+        let is_due = (step - 1).is_multiple_of(self.settings.num_iterations as u64);
+        if is_due || self.current.is_empty() {
             self.rollout(step, model, should_stop)?;
         }
         let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
@@ -353,6 +354,10 @@ impl Stage for Rl {
             .sampler
             .sample(model, prompts, 1, sampling, should_stop)?;
         Ok(groups.map(|groups| evaluation(&groups)))
+    }
+
+    fn went_back(&mut self) {
+        self.current.clear();
     }
 
     fn warnings(&self) -> Vec<String> {
