@@ -20,6 +20,7 @@ pub mod interrupt;
 pub mod monitor;
 pub mod optimizer;
 pub mod recipe;
+pub mod replay;
 pub mod rollout;
 pub mod run;
 pub mod say;

@@ -8,8 +8,6 @@ use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, Loader, OnBadRecord
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
-use rewards::{Registry, RewardSpec, Rubric, Verifier};
-use serde_json::Value;
 use telemetry::event;
 use telemetry::{
     DataFile, Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest,
@@ -27,7 +25,7 @@ use crate::recipe::{
     self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
     Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
 };
-use crate::rollout::{Prompts, Sampler};
+use crate::rollout::{Prompts, Sampler, rubric, watched};
 use crate::say;
 use crate::stage::Stage;
 use crate::stages::preference::pairs::Pairs;
@@ -55,6 +53,8 @@ pub struct RunRequest {
     pub device: OpenDevice,
     /// Whether to go on from a checkpoint.
     pub resume: Resume,
+    /// The step after which to leave off without saving anything; `None` is the last one.
+    pub until: Option<u64>,
 }
 
 /// How a run ended.
@@ -249,6 +249,7 @@ impl Context<'_> {
             optimizer,
             step,
             total_steps,
+            until: request.until,
             best,
             watch,
             began_with: start.checkpoint.map(|(dir, _)| dir),
@@ -490,7 +491,7 @@ fn rl_stage(
     let sampler = Sampler {
         tokenizer: tokenizer.clone(),
         rubric: rubric(settings)?,
-        watch: watch(settings, &prompts)?,
+        watch: watched(settings, &prompts)?,
         max_completion_length: settings.max_completion_length,
         max_batch_size: MAX_BATCH_SIZE,
     };
@@ -531,46 +532,6 @@ fn sft_term(context: &Context, settings: &RlSettings) -> Result<Option<SftTerm>,
         settings.max_prompt_length + settings.max_completion_length,
         settings.sft_alpha,
     )))
-}
-
-/// What `watch_metric` names: no reward of the recipe's, which its check has seen to, and none of a
-/// record's.
-fn watch(settings: &RlSettings, prompts: &Prompts) -> Result<Option<Verifier>, TrainError> {
-    let Some(name) = &settings.watch_metric else {
-        return Ok(None);
-    };
-    if prompts.verifiers().contains(name) {
-        return Err(TrainError::Usage(format!(
-            "watch_metric = {name:?} is a verifier of train_data's records, and so a \
-             reward\nhint: watch a metric that training does not see"
-        )));
-    }
-    let verifier = Verifier::parse(name, &Value::Null);
-    verifier.map(Some).map_err(|source| TrainError::Reward {
-        place: "watch_metric".to_owned(),
-        source,
-    })
-}
-
-fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
-    let mut names = settings.reward_funcs.clone();
-    for name in settings.reward_weights.keys() {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    let specs: Vec<RewardSpec> = names
-        .into_iter()
-        .map(|name| RewardSpec {
-            weight: settings.reward_weights.get(&name).copied().unwrap_or(1.0),
-            args: Value::Null,
-            name,
-        })
-        .collect();
-    Rubric::parse(&Registry::standard(), &specs, &[]).map_err(|source| TrainError::Reward {
-        place: "reward_funcs".to_owned(),
-        source,
-    })
 }
 
 /// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.

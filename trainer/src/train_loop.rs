@@ -44,6 +44,8 @@ pub struct Training {
     pub step: u64,
     /// The last optimizer step.
     pub total_steps: u64,
+    /// The step after which to leave off without evaluating or saving.
+    pub until: Option<u64>,
     /// What makes a checkpoint the best one, where the recipe says so.
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
@@ -146,6 +148,9 @@ impl Training {
             let took = self.log.clock().elapsed() - began;
             throughput.add(took);
             self.report(stage, step_event, took, &throughput)?;
+            if self.until == Some(step) {
+                return Ok(outcome);
+            }
             for warning in stage.warnings() {
                 if !warned.contains(&warning) {
                     self.warn(&warning)?;

@@ -67,6 +67,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
                 true => args.resume.clone(),
                 false => Resume::Auto,
             },
+            until: None,
         })?;
         match end {
             RunEnd::AlreadyFinished => say!("{} had finished before", dir.display()),
