@@ -4,6 +4,7 @@
 //! them and exits with 2.
 
 mod compare;
+mod evaluate;
 mod import;
 mod merge;
 mod replay;
@@ -19,6 +20,7 @@ use toml::Value;
 use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageName};
 
 pub use compare::{CompareArgs, SideName, UnknownSide};
+pub use evaluate::EvaluateArgs;
 pub use import::ImportArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
@@ -40,6 +42,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Write completions.
     Generate(GenerateArgs),
+    /// Measure a model on held-out files.
+    Evaluate(EvaluateArgs),
     /// Compute BLEU, chrF and chrF++.
     Metrics(MetricsArgs),
     /// Show a run in the terminal.
@@ -93,6 +97,7 @@ struct Cli {
 enum Tool {
     Score(ScoreArgs),
     Generate(GenerateArgs),
+    Evaluate(EvaluateArgs),
     Metrics(MetricsArgs),
     Watch(WatchArgs),
     Compare(CompareArgs),
@@ -240,6 +245,7 @@ fn command(cli: Cli) -> Command {
     match (cli.tool, cli.train) {
         (Some(Tool::Score(args)), _) => Command::Score(args),
         (Some(Tool::Generate(args)), _) => Command::Generate(args),
+        (Some(Tool::Evaluate(args)), _) => Command::Evaluate(args),
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
         (Some(Tool::Compare(args)), _) => Command::Compare(args),

@@ -14,6 +14,7 @@ pub mod commands;
 pub mod compare;
 pub mod demo;
 pub mod error;
+pub mod evaluate;
 pub mod forward;
 mod going_back;
 pub mod interrupt;

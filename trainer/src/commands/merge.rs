@@ -6,11 +6,11 @@ use model::ModelConfig;
 use model::checkpoint::{DEFAULT_MAX_SHARD_BYTES, Merge};
 use telemetry::StagedDir;
 
-use super::held_out::HeldOut;
 use super::opened;
 use crate::TrainError;
 use crate::checkpoint::copy_tokenizer;
 use crate::cli::MergeArgs;
+use crate::evaluate::HeldOut;
 use crate::table::aligned;
 
 /// Writes the weighted sum of checkpoints, or the best of several.

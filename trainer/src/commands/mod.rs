@@ -2,8 +2,8 @@
 
 mod compare;
 mod doctor;
+mod evaluate;
 mod generate;
-mod held_out;
 mod import;
 mod merge;
 mod metrics;
@@ -29,6 +29,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Train(args) => train::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),

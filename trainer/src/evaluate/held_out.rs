@@ -19,22 +19,26 @@ const ROW_TOKENS: usize = 4096;
 const WORDING_SEED: u64 = 0;
 
 /// A held-out file as tokens.
-pub(super) struct HeldOut {
+pub struct HeldOut {
     /// The file's name.
-    pub(super) name: String,
+    pub name: String,
     sequences: Vec<SupervisedTokens>,
 }
 
 impl HeldOut {
     /// Reads a file of documents, supervised in every token but the first, or of conversations and
     /// translation pairs, supervised in the assistant's turns. Its first line says which.
-    pub(super) fn read(
+    ///
+    /// # Errors
+    /// A record is broken, or nothing in the file is supervised.
+    pub fn read(
         path: &Path,
         model_dir: &Path,
         document_start: DocumentStart,
     ) -> Result<Self, TrainError> {
         let paths = [path.to_owned()];
-        let records = match first_line_has_text(path)? {
+        let first = first_record(path)?;
+        let records = match first.is_some_and(|record| record.get("text").is_some()) {
             true => documents(&paths, model_dir, document_start)?,
             false => conversations(&paths, model_dir, document_start)?,
         };
@@ -56,8 +60,18 @@ impl HeldOut {
         })
     }
 
+    /// Records.
+    pub fn len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Whether there is none; reading refuses that.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
     /// The mean negative log-likelihood of a supervised token.
-    pub(super) fn loss(&self, model: &CausalLm) -> f64 {
+    pub fn loss(&self, model: &CausalLm) -> f64 {
         let (mut sum, mut count) = (0.0, 0);
         let mut rest = &self.sequences[..];
         while !rest.is_empty() {
@@ -112,15 +126,15 @@ fn conversations(
     Ok(Box::new(conversations))
 }
 
-/// What is wrong with a line, whoever opens the file as either kind will say.
-fn first_line_has_text(path: &Path) -> Result<bool, TrainError> {
+/// The first record of a file; `None` where it is no JSON, of which whoever opens the file says more.
+pub(super) fn first_record(path: &Path) -> Result<Option<Value>, TrainError> {
     let file = File::open(path).map_err(TrainError::io(path))?;
     for line in BufReader::new(file).lines() {
         let line = line.map_err(TrainError::io(path))?;
-        if !line.trim().is_empty() {
-            let value: Option<Value> = serde_json::from_str(&line).ok();
-            return Ok(value.is_some_and(|value| value.get("text").is_some()));
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if !line.is_empty() {
+            return Ok(serde_json::from_str(line).ok());
         }
     }
-    Ok(false)
+    Ok(None)
 }
