@@ -47,6 +47,8 @@ pub struct Rl {
     /// The samples of the current set, while steps on it are left.
     current: Vec<RolloutBatch>,
     denominator: Denominator,
+    /// How often the run went back to an earlier step: each time it draws other numbers.
+    times_back: u64,
     step: StepRecord,
 }
 
@@ -78,6 +80,8 @@ struct State {
     denominator: [usize; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sft: Option<LoaderState>,
+    #[serde(default)]
+    times_back: u64,
 }
 
 impl Rl {
@@ -113,6 +117,7 @@ impl Rl {
             batch,
             seed: seed.unwrap_or_default(),
             current: Vec::new(),
+            times_back: 0,
             step: StepRecord::default(),
         }
     }
@@ -144,7 +149,7 @@ impl Rl {
             let prompts = (kept.len()..wanted)
                 .map(|_| self.prompts.get(self.loader.next_index()))
                 .collect::<Result<Vec<Prompt>, _>>()?;
-            let sampling = self.sampling(step);
+            let sampling = self.sampling(step ^ (self.times_back << 32));
             let groups =
                 self.sampler
                     .sample(model, prompts, num_generations, sampling, should_stop)?;
@@ -358,6 +363,7 @@ impl Stage for Rl {
 
     fn went_back(&mut self) {
         self.current.clear();
+        self.times_back += 1;
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -379,6 +385,7 @@ impl Stage for Rl {
                 self.denominator.num_tokens,
             ],
             sft: self.sft.as_ref().map(SftTerm::state),
+            times_back: self.times_back,
         };
         serde_json::to_value(state).expect("numbers serialise")
     }
@@ -391,6 +398,7 @@ impl Stage for Rl {
             sft.restore(state)?;
         }
         self.current = state.current;
+        self.times_back = state.times_back;
         [
             self.denominator.num_completions,
             self.denominator.num_tokens,

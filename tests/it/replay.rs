@@ -1,0 +1,146 @@
+//! A recorded step, run once more.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::checkpoints::scratch;
+use crate::golden;
+use crate::program::{conversations, prompts, run, succeed, text};
+
+#[test]
+fn a_step_comes_out_the_same_and_what_differs_is_named() {
+    for (stage, data) in [
+        ("sft", conversations as fn(&Path) -> PathBuf),
+        ("rl", prompts),
+    ] {
+        let dir = scratch(&format!("replay-{stage}"));
+        let (data, run_dir) = (data(&dir), dir.join("run"));
+        train(stage, &data, &run_dir);
+        let before = files(&run_dir);
+        // Steps 3 and 5 come right after a checkpoint, 4 and 6 with a step between.
+        for step in ["3", "4", "6"] {
+            let output = replay(&run_dir, step);
+            let (stdout, stderr) = texts(&output);
+            assert!(output.status.success(), "{stage}: {stdout}{stderr}");
+            assert!(stdout.contains("the same bits"), "{stage}: {stdout}");
+        }
+        assert!(files(&run_dir) == before, "{stage}: the run was written to");
+
+        // Another loss, and another word of a sample.
+        edit(&run_dir.join("events.jsonl"), |line| {
+            let at = line
+                .find("\"loss\":")
+                .filter(|_| line.contains("\"step\":5,"))?;
+            Some(format!("{}\"loss\":9{}", &line[..at], &line[at + 7..]))
+        });
+        let mut names = vec!["loss"];
+        if stage == "rl" {
+            edit(&run_dir.join("samples.jsonl"), |line| {
+                let is_first = line.starts_with("{\"step\":5,\"group\":0,");
+                is_first.then(|| line.replacen("\"text\":\"", "\"text\":\"other ", 1))
+            });
+            names.push("group 0 completion 0 text");
+        }
+        let output = replay(&run_dir, "5");
+        let (stdout, stderr) = texts(&output);
+        assert_eq!(output.status.code(), Some(1), "{stage}: {stdout}{stderr}");
+        for name in names {
+            assert!(stdout.contains(name), "{stage}: no {name} in\n{stdout}");
+        }
+        assert!(!stdout.contains("grad_norm"), "{stage}: {stdout}");
+    }
+}
+
+#[test]
+fn what_cannot_be_run_again_is_answered_with_a_sentence() {
+    let dir = scratch("replay-not");
+    let (data, run_dir) = (conversations(&dir), dir.join("run"));
+    train("sft", &data, &run_dir);
+    let refused = |step: &str, code: i32, words: &[&str]| {
+        let output = replay(&run_dir, step);
+        let (_, stderr) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "no {word:?} in\n{stderr}");
+        }
+    };
+    refused("99", 2, &["has no step 99"]);
+    refused("2", 1, &["no checkpoint before step 2", "from step 3 on"]);
+    let text = std::fs::read_to_string(&data).expect("it is there");
+    std::fs::write(&data, text.replace("Count to 1.", "Count to 7.")).expect("it is writable");
+    refused("4", 1, &["sft.jsonl has changed since the run", "SHA-256"]);
+}
+
+fn train(stage: &str, data: &Path, output: &Path) {
+    succeed(&[
+        "--stage",
+        stage,
+        "--model",
+        text(&golden::model_dir("gemma2")),
+        "--data",
+        text(data),
+        "--output",
+        text(output),
+        "--device",
+        "cpu",
+        "--max-steps",
+        "7",
+        "--seed",
+        "3",
+        "--tui",
+        "never",
+        "--set",
+        "save_steps=2",
+        "--set",
+        "save_total_limit=0",
+        "--set",
+        "learning_rate=1e-3",
+        "--set",
+        "per_device_train_batch_size=2",
+        "--set",
+        "num_generations=4",
+        "--set",
+        "num_iterations=2",
+        "--set",
+        "max_completion_length=6",
+        "--set",
+        "packing=true",
+        "--set",
+        "max_length=64",
+    ]);
+}
+
+fn replay(run_dir: &Path, step: &str) -> Output {
+    run(&["replay", text(run_dir), "--step", step])
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let [stdout, stderr] = [&output.stdout, &output.stderr];
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    (text(stdout), text(stderr))
+}
+
+/// Changes the first line that `change` has another text for.
+fn edit(path: &Path, change: impl Fn(&str) -> Option<String>) {
+    let log = std::fs::read_to_string(path).expect("a log");
+    let (line, other) = log
+        .lines()
+        .find_map(|line| Some((line, change(line)?)))
+        .expect("a line to change");
+    std::fs::write(path, log.replacen(line, &other, 1)).expect("it is writable");
+}
+
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("a readable folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => files.extend(self::files(&path)),
+            false => {
+                files.insert(path.clone(), std::fs::read(&path).expect("a readable file"));
+            }
+        }
+    }
+    files
+}
