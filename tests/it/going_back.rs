@@ -15,7 +15,7 @@ use trainer::checkpoint::copy_tokenizer;
 use crate::checkpoints::scratch;
 use crate::golden;
 use crate::held_out::short_answers;
-use crate::program::{events, text, trainer, write};
+use crate::program::{events, succeed, text, trainer, write};
 
 /// Its bytes are in no other record.
 const POISON: &str = "§";
@@ -49,6 +49,18 @@ fn the_step_that_failed_is_taken_again_with_the_records_after_it() {
         (&steps[5]["epoch"], &steps[6]["epoch"]),
         (&1.into(), &1.into())
     );
+
+    // A step that the run took twice is replayed as it was the second time.
+    let twice = dir.join("twice");
+    let settings = ["on_nonfinite=rollback", "save_steps=3"];
+    let output = sft(&model, &data, &twice, 6, &settings);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(events(&twice, "resumed")[0]["from_step"], 3);
+    for step in ["4", "5"] {
+        let replayed = succeed(&["replay", text(&twice), "--step", step]);
+        let stdout = String::from_utf8_lossy(&replayed.stdout);
+        assert!(stdout.contains("the same bits"), "{stdout}");
+    }
 
     // What was skipped is in the checkpoints: a run that ends after it and goes on is the same.
     let cut = dir.join("cut");

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use telemetry::event::Step;
 use telemetry::series::steps_after_resume;
-use telemetry::{Completion, EventTail, RunDir, SampleRecord, Scalar};
+use telemetry::{Completion, Event, EventTail, RunDir, SampleRecord, Scalar};
 
 use crate::TrainError;
 
@@ -24,6 +24,8 @@ pub struct Recorded {
     pub step: Step,
     /// What the model wrote for it; empty outside reinforcement learning.
     pub samples: Vec<SampleRecord>,
+    /// How often the run went back by itself since it took the step before which a replay begins.
+    pub times_back: usize,
 }
 
 /// One value that differs: `{what: "grad_norm", recorded: "0.5", replayed: "0.25"}`.
@@ -41,13 +43,14 @@ pub struct Difference {
 type Values = Vec<(String, Value)>;
 
 impl Recorded {
-    /// The step as it counts in the end, if the run took it.
+    /// The step as it counts in the end, if the run took it; a replay would begin after `from_step`.
     ///
     /// # Errors
     /// A log cannot be read.
-    pub fn read(run_dir: &RunDir, number: u64) -> Result<Option<Self>, TrainError> {
+    pub fn read(run_dir: &RunDir, number: u64, from_step: u64) -> Result<Option<Self>, TrainError> {
         let (lines, _) = EventTail::read_all(run_dir.events_file())?;
-        let steps = steps_after_resume(lines.iter().map(|line| &line.event));
+        let events: Vec<&Event> = lines.iter().map(|line| &line.event).collect();
+        let steps = steps_after_resume(events.iter().copied());
         let live = steps.live().iter().find(|(step, _)| *step == number);
         let Some((_, step)) = live else {
             return Ok(None);
@@ -55,6 +58,7 @@ impl Recorded {
         Ok(Some(Recorded {
             step: (*step).clone(),
             samples: samples(&run_dir.samples_file(), number)?,
+            times_back: times_back(&events, number, from_step),
         }))
     }
 
@@ -88,6 +92,25 @@ impl Recorded {
             })
             .collect()
     }
+}
+
+/// How often the run went back between the checkpoint after `from_step` and the last time that it took
+/// a step. A process that was started again in between began with that checkpoint as it is.
+fn times_back(events: &[&Event], number: u64, from_step: u64) -> usize {
+    let is_step = |event: &&Event| matches!(event, Event::Step(step) if step.step == number);
+    let taken = events.iter().rposition(is_step).unwrap_or(0);
+    let mut count = 0;
+    for event in &events[..taken] {
+        match event {
+            Event::Checkpoint(saved) if saved.step == from_step => count = 0,
+            Event::Resumed(resumed) if resumed.from_step == from_step => {
+                let by_itself = resumed.fields.get("reason").is_some();
+                count = if by_itself { count + 1 } else { 0 };
+            }
+            _ => {}
+        }
+    }
+    count
 }
 
 fn metrics(step: &Step) -> Values {
@@ -210,6 +233,7 @@ mod tests {
                 }],
                 fields: Fields::new(),
             }],
+            times_back: 0,
         }
     }
 

@@ -35,7 +35,7 @@ use crate::stages::pretraining::Documents;
 use crate::stages::rl::{Rl, SftTerm};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Sequences, Supervised};
-use crate::train_loop::{Ended, Outcome, Training};
+use crate::train_loop::{Ended, Outcome, Training, Until};
 use crate::watched::Watch;
 
 /// Sequences the sampler decodes at a time.
@@ -53,8 +53,8 @@ pub struct RunRequest {
     pub device: OpenDevice,
     /// Whether to go on from a checkpoint.
     pub resume: Resume,
-    /// The step after which to leave off without saving anything; `None` is the last one.
-    pub until: Option<u64>,
+    /// Where to leave off without saving anything; `None` is the last step.
+    pub until: Option<Until>,
 }
 
 /// How a run ended.

@@ -44,8 +44,8 @@ pub struct Training {
     pub step: u64,
     /// The last optimizer step.
     pub total_steps: u64,
-    /// The step after which to leave off without evaluating or saving.
-    pub until: Option<u64>,
+    /// Where to leave off without evaluating or saving.
+    pub until: Option<Until>,
     /// What makes a checkpoint the best one, where the recipe says so.
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
@@ -58,6 +58,15 @@ pub struct Training {
     pub save_dtype: Dtype,
     /// Says when the user wants to stop.
     pub interrupter: Interrupter,
+}
+
+/// A step of a run that may take it more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Until {
+    /// The step.
+    pub step: u64,
+    /// How often this process has gone back by then.
+    pub times_back: usize,
 }
 
 /// How a run began and ended on held-out data.
@@ -127,6 +136,7 @@ impl Training {
         }
         let mut saved = self.step;
         let mut num_rollbacks = 0;
+        let mut times_back = 0;
         let mut warned = Vec::new();
         while self.step < self.total_steps && ended.is_none() {
             let began = self.log.clock().elapsed();
@@ -140,6 +150,7 @@ impl Training {
                     num_rollbacks += 1;
                     self.go_back(stage, Target::Newest, &error.cause())?;
                     saved = self.step;
+                    times_back += 1;
                     continue;
                 }
                 result => result?,
@@ -148,7 +159,7 @@ impl Training {
             let took = self.log.clock().elapsed() - began;
             throughput.add(took);
             self.report(stage, step_event, took, &throughput)?;
-            if self.until == Some(step) {
+            if self.until == Some(Until { step, times_back }) {
                 return Ok(outcome);
             }
             for warning in stage.warnings() {
@@ -174,6 +185,7 @@ impl Training {
                 }
                 if self.go_back_to_watched(stage)? {
                     saved = self.step;
+                    times_back += 1;
                     continue;
                 }
             }

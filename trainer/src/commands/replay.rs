@@ -12,6 +12,7 @@ use crate::replay::Recorded;
 use crate::run::{self, RunRequest};
 use crate::say;
 use crate::table::aligned;
+use crate::train_loop::Until;
 
 /// What a run's folder has for its preference losses; computing it again takes an epoch.
 const REFERENCE: &str = "reference.jsonl";
@@ -19,8 +20,11 @@ const REFERENCE: &str = "reference.jsonl";
 /// Runs a recorded step again and prints where it differs.
 pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let run_dir = RunDir::open(&args.run_dir)?;
-    let recorded = Recorded::read(&run_dir, args.step)?.ok_or_else(|| not_recorded(args))?;
-    let checkpoint = checkpoint_before(&run_dir, args)?;
+    let checkpoint = checkpoint_before(&run_dir, args.step)?;
+    let from_step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    let recorded = Recorded::read(&run_dir, args.step, from_step)?;
+    let recorded = recorded.ok_or_else(|| not_recorded(args))?;
+    let checkpoint = checkpoint.ok_or_else(|| no_checkpoint(&run_dir, args.step))?;
     let path = run_dir.recipe_file();
     let recipe = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
     let recipe = Recipe::from_toml(&recipe)?;
@@ -42,15 +46,22 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
         fs::copy(&reference, &copy).map_err(TrainError::io(&reference))?;
     }
     run::run(RunRequest {
-        recipe: training_alone(recipe),
+        recipe: match recorded.times_back {
+            0 => training_alone(recipe),
+            // What took the run back may have been an evaluation.
+            _ => recipe,
+        },
         model_dir: PathBuf::from(&manifest.model),
         output: scratch.0.clone(),
         device,
         resume: Resume::From(checkpoint.path),
-        until: Some(args.step),
+        until: Some(Until {
+            step: args.step,
+            times_back: recorded.times_back,
+        }),
     })?;
     let again = RunDir::open(&scratch.0)?;
-    let replayed = Recorded::read(&again, args.step)?.ok_or_else(|| {
+    let replayed = Recorded::read(&again, args.step, from_step)?.ok_or_else(|| {
         TrainError::Diverges(format!("the replay did not come to step {}", args.step))
     })?;
     warn_of_other_numerics(&manifest, &RunManifest::read(&again)?);
@@ -95,21 +106,25 @@ fn training_alone(mut recipe: Recipe) -> Recipe {
     recipe
 }
 
-fn checkpoint_before(run_dir: &RunDir, args: &ReplayArgs) -> Result<CheckpointDir, TrainError> {
+fn checkpoint_before(run_dir: &RunDir, step: u64) -> Result<Option<CheckpointDir>, TrainError> {
     let checkpoints = run_dir.checkpoints()?;
-    let before = checkpoints.iter().rev().find(|c| c.step < args.step);
-    before.cloned().ok_or_else(|| {
-        let there = match checkpoints.first() {
-            Some(first) => format!("from step {} on, steps can be run again", first.step + 1),
-            None => "the run has saved none".to_owned(),
-        };
-        TrainError::Checkpoint(format!(
-            "{} has no checkpoint before step {}: {there}\nhint: save_total_limit = 0 keeps all \
-             checkpoints, and save_steps says how many steps lie between them",
-            run_dir.path().display(),
-            args.step
-        ))
-    })
+    Ok(checkpoints.into_iter().rev().find(|c| c.step < step))
+}
+
+fn no_checkpoint(run_dir: &RunDir, step: u64) -> TrainError {
+    let first = run_dir
+        .checkpoints()
+        .ok()
+        .and_then(|all| Some(all.first()?.step + 1));
+    let there = match first {
+        Some(first) => format!("from step {first} on, steps can be run again"),
+        None => "the run has saved none".to_owned(),
+    };
+    TrainError::Checkpoint(format!(
+        "{} has no checkpoint before step {step}: {there}\nhint: save_total_limit = 0 keeps all \
+         checkpoints, and save_steps says how many steps lie between them",
+        run_dir.path().display(),
+    ))
 }
 
 fn not_recorded(args: &ReplayArgs) -> TrainError {
