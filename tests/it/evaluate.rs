@@ -80,7 +80,7 @@ fn each_kind_of_file_is_measured_and_the_suite_compares_skills() {
         );
         for (file, names) in files.iter().zip([
             &["chrf", "bleu"][..],
-            &["reward", "right", "exact_match", "length"],
+            &["reward", "right", "rewards/exact_match", "rewards/length"],
             &["loss", "perplexity"],
             &["loss", "perplexity"],
         ]) {

@@ -1,5 +1,7 @@
 //! Results as a table a person can read.
 
+use telemetry::event::EvaluationRow;
+
 use crate::stage::Evaluation;
 use crate::train_loop::{Outcome, paired_rows};
 
@@ -22,7 +24,15 @@ pub fn outcome(outcome: &Outcome) -> String {
     for (start, end) in paired_rows(start, end) {
         row(&start.group, end.count, &start.metrics, &end.metrics);
     }
-    let count = end.rows.iter().map(|row| row.count).sum();
+    // Answers are counted in other rows than the tokens of losses.
+    let is_counted =
+        |row: &&EvaluationRow| names.iter().take(1).all(|n| row.metrics.get(n).is_some());
+    let count = end
+        .rows
+        .iter()
+        .filter(is_counted)
+        .map(|row| row.count)
+        .sum();
     row("all", count, &start.metrics, &end.metrics);
     format!("{}{}", aligned(&rows), samples(end))
 }
@@ -92,7 +102,6 @@ mod tests {
     use super::*;
     use crate::stage::EvaluationSample;
     use telemetry::Fields;
-    use telemetry::event::EvaluationRow;
 
     fn evaluation(reward: f64) -> Evaluation {
         let metrics = Fields::new().with("reward", reward);

@@ -39,6 +39,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), TrainError> {
     if let Some(path) = &args.output {
         let mut json = scorecard.to_json();
         json["model"] = json!(args.model.display().to_string());
+        json["suite"] = json!(args.suite().map(|path| path.display().to_string()));
         json["dtype"] = json!(format!("{:?}", model.dtype()).to_lowercase());
         write_atomic(path, format!("{json:#}\n"))?;
     }

@@ -169,17 +169,18 @@ impl Evaluator<'_> {
         let (count, samples) = (all.len(), answering.samples);
         let groups = sampler.sample(self.model, all, samples, sampling(answering), &|| false)?;
         let groups = groups.expect("nobody stops it");
-        let mut measured = evaluation(&groups);
-        measured.metrics.set("right", share_right(groups.iter()));
+        let measured = evaluation(&groups);
+        let metrics = reward_metrics(&measured.metrics, share_right(groups.iter()));
         let mut by_task: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
         for group in &groups {
             by_task.entry(&group.prompt.group).or_default().push(group);
         }
-        for row in &mut measured.rows {
+        let mut rows = measured.rows;
+        for row in &mut rows {
             let groups = by_task[row.group.as_str()].iter().copied();
-            row.metrics.set("right", share_right(groups));
+            row.metrics = reward_metrics(&row.metrics, share_right(groups));
         }
-        Ok((count, measured.metrics, measured.rows))
+        Ok((count, metrics, rows))
     }
 }
 
@@ -192,6 +193,19 @@ fn sampling(answering: Answering) -> SamplingOptions {
         seed: answering.seed,
         ..SamplingOptions::GREEDY
     }
+}
+
+/// The reward, the share that is right, and the reward's parts under TRL's names: the reward chrf is a
+/// share, and chrF itself counts points of 100.
+fn reward_metrics(measured: &Fields, right: f64) -> Fields {
+    const TOTAL: &str = "reward";
+    let mut metrics = Fields::new()
+        .with(TOTAL, measured.scalar(TOTAL).unwrap_or(f64::NAN))
+        .with("right", right);
+    for (name, value) in measured.scalars().filter(|(name, _)| *name != TOTAL) {
+        metrics.set(format!("rewards/{name}"), value);
+    }
+    metrics
 }
 
 /// The share of answers that earn everything: each verifier that applies gives 1.

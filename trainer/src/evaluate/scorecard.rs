@@ -45,17 +45,22 @@ impl Scorecard {
         skills.map(|(skill, of)| (skill, means(&of))).collect()
     }
 
-    /// The mean chrF of translation, and the mean over all other skills of their rewards; `None`
-    /// where nothing measured it.
+    /// The mean chrF of translation, or its reward where no pairs are in the files, and the mean over
+    /// all other skills of their rewards; `None` where nothing measured it.
     pub fn overall(&self) -> [(&'static str, &'static str, Option<f64>); 2] {
         let skills = self.skills();
-        let chrf = skills.get(TRANSLATION).and_then(|of| of.scalar("chrf"));
+        let translation = skills.get(TRANSLATION);
+        let of_translation = |metric: &str| translation.and_then(|of| of.scalar(metric));
+        let (metric, value) = match (of_translation("chrf"), of_translation("reward")) {
+            (None, Some(reward)) => ("reward", Some(reward)),
+            (chrf, _) => ("chrf", chrf),
+        };
         let others = skills.iter().filter(|(skill, _)| **skill != TRANSLATION);
         let rewards: Vec<f64> = others.filter_map(|(_, of)| of.scalar("reward")).collect();
         let count = rewards.len() as f64;
         let reward = (count > 0.0).then(|| rewards.iter().sum::<f64>() / count);
         [
-            (TRANSLATION, "chrf", chrf),
+            (TRANSLATION, metric, value),
             ("general skills", "reward", reward),
         ]
     }
