@@ -12,6 +12,7 @@ mod denominator;
 mod kl;
 mod policy_gradient;
 pub mod preference;
+mod supervised;
 
 pub use advantages::{ScaleRewards, advantages};
 pub use cross_entropy::cross_entropy;
@@ -20,3 +21,4 @@ pub use kl::k3;
 pub use policy_gradient::{
     PolicyGradientOptions, PolicyGradientStats, policy_gradient, policy_gradient_stats,
 };
+pub use supervised::{SupervisedLoss, TokenLoss, TokenStatistics};

@@ -18,4 +18,5 @@ mod parity;
 mod preference;
 mod program;
 mod recompute;
+mod sft_options;
 mod tidy;

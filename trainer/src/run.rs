@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord};
 use kernels::device::OpenDevice;
+use losses::{SupervisedLoss, TokenLoss};
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
 use rewards::{Registry, RewardSpec, Rubric};
@@ -25,18 +26,19 @@ use crate::interrupt;
 use crate::optimizer::AdamW;
 use crate::recipe::{
     self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
-    Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
+    Recipe, RlSettings, SftLossType, SftSettings, StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler};
 use crate::say;
 use crate::stage::Stage;
+use crate::stages::neftune::EmbeddingNoise;
 use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
 use crate::stages::rl::Rl;
 use crate::stages::sft::Conversations;
-use crate::stages::supervised::{BatchShape, Sequences, Supervised};
+use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
 use crate::train_loop::{Outcome, Training};
 
 /// Sequences the sampler decodes at a time.
@@ -357,6 +359,7 @@ impl Context<'_> {
     fn supervised(
         &self,
         shape: BatchShape,
+        objective: Objective,
         open: impl Fn(&[PathBuf]) -> Result<Box<dyn Sequences>, TrainError>,
     ) -> Result<Supervised, TrainError> {
         let train = open(self.recipe.require_train_data()?)?;
@@ -370,6 +373,7 @@ impl Context<'_> {
             train,
             eval,
             shape,
+            objective,
             self.shuffle_seed(),
         ))
     }
@@ -377,7 +381,15 @@ impl Context<'_> {
 
 fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
     let shape = context.shape(settings.max_length, settings.packing);
-    context.supervised(shape, |paths| {
+    let objective = Objective {
+        loss: SupervisedLoss {
+            label_smoothing: settings.label_smoothing,
+            z_loss: settings.z_loss,
+            ..SupervisedLoss::PLAIN
+        },
+        noise: None,
+    };
+    context.supervised(shape, objective, |paths| {
         Ok(Box::new(Documents::open(
             paths,
             context.on_bad_record(),
@@ -394,7 +406,21 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
         TrainTurns::All => AssistantTurns::All,
         TrainTurns::Last => AssistantTurns::Last,
     };
-    context.supervised(shape, |paths| {
+    let objective = Objective {
+        loss: SupervisedLoss {
+            token_loss: match settings.loss_type {
+                SftLossType::Nll => TokenLoss::Nll,
+                SftLossType::Dft => TokenLoss::Dft,
+            },
+            label_smoothing: settings.label_smoothing,
+            z_loss: settings.z_loss,
+        },
+        noise: (settings.neftune_noise_alpha > 0.0).then_some(EmbeddingNoise {
+            alpha: settings.neftune_noise_alpha,
+            seed: context.recipe.model.seed,
+        }),
+    };
+    context.supervised(shape, objective, |paths| {
         Ok(Box::new(Conversations::open(
             paths,
             context.on_bad_record(),

@@ -35,7 +35,8 @@ use toml::Table;
 
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite,
-    Optim, PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
+    Optim, PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
+    TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

@@ -7,7 +7,7 @@ use telemetry::MetricKey;
 use telemetry::metric::Better;
 
 use super::choices::{
-    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
+    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim, Preflight,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
@@ -136,6 +136,9 @@ settings! {
         logging_steps: usize = integer(1, MAX_COUNT).default("10").except(Rl, "1");
         /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out.
         on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
+        /// Look at the data before the first step: warn says what seems wrong, strict also stops
+        /// there, off does not look.
+        preflight: Preflight = choice(Preflight::NAMES).default("'warn'");
     }
 }
 
