@@ -149,8 +149,8 @@ fn the_split_of_a_step_changes_nothing_under_every_option() {
     let plain = losses("plain", whole, &[]);
     assert_ne!(plain[0][0], one[0][1], "noise moves the loss");
     let dft = losses("dft", whole, &["loss_type=dft"]);
-    assert_eq!(dft[0][1], plain[0][0], "before the first step");
-    assert!(dft[0][0] < dft[0][1]);
+    // Before the first step; one loss is summed in the kernel, the other from its statistics.
+    assert!((dft[0][1] - plain[0][0]).abs() < 1e-5 && dft[0][0] < dft[0][1]);
 }
 
 fn supervised_loss(case: &Value) -> SupervisedLoss {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, OnBadRecord};
 use kernels::device::OpenDevice;
-use losses::{SupervisedLoss, TokenLoss};
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
 use rewards::{Registry, RewardSpec, Rubric};
@@ -24,14 +23,14 @@ use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
 use crate::optimizer::AdamW;
+use crate::preflight::{Look, Saving};
 use crate::recipe::{
     self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
-    Recipe, RlSettings, SftLossType, SftSettings, StageSettings, TrainTurns,
+    Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler};
 use crate::say;
 use crate::stage::Stage;
-use crate::stages::neftune::EmbeddingNoise;
 use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
 use crate::stages::preference::{PairData, Preference};
@@ -40,6 +39,9 @@ use crate::stages::rl::Rl;
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
 use crate::train_loop::{Outcome, Training};
+
+/// The file of what the reference makes of the training pairs.
+const REFERENCE: &str = "reference.jsonl";
 
 /// Sequences the sampler decodes at a time.
 const MAX_BATCH_SIZE: usize = 64;
@@ -119,6 +121,7 @@ fn run_locked(
         model_dir: &request.model_dir,
         document_start,
         log,
+        look: Look::new(recipe, &config, run_dir.path(), &start),
     };
     let compute = compute_dtype(recipe.model.dtype, &request.device)?;
     match &recipe.stage {
@@ -153,6 +156,7 @@ struct Context<'a> {
     model_dir: &'a Path,
     document_start: DocumentStart,
     log: &'a EventLog,
+    look: Look<'a>,
 }
 
 impl Context<'_> {
@@ -206,6 +210,11 @@ impl Context<'_> {
                 .map(|before| before.started_at),
         };
         self.announce(request, run_dir, &model, total_steps, started_at)?;
+        let saving = Saving::of(&model, save_dtype, self.recipe, total_steps);
+        self.look.finish(self.log, saving, || {
+            let stopper = interrupt::on_signal();
+            stage.probe(&model, &**self.log.clock(), &|| stopper.should_stop())
+        })?;
         if !lock.is_supported() {
             self.warn("this file system has no locks: do not start a second trainer here")?;
         }
@@ -363,6 +372,7 @@ impl Context<'_> {
         open: impl Fn(&[PathBuf]) -> Result<Box<dyn Sequences>, TrainError>,
     ) -> Result<Supervised, TrainError> {
         let train = open(self.recipe.require_train_data()?)?;
+        self.look.at_sequences(&*train, shape)?;
         let eval = match self.recipe.data.eval_data.as_slice() {
             [] => None,
             paths => Some(open(paths)?),
@@ -381,14 +391,7 @@ impl Context<'_> {
 
 fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
     let shape = context.shape(settings.max_length, settings.packing);
-    let objective = Objective {
-        loss: SupervisedLoss {
-            label_smoothing: settings.label_smoothing,
-            z_loss: settings.z_loss,
-            ..SupervisedLoss::PLAIN
-        },
-        noise: None,
-    };
+    let objective = Objective::of_cpt(settings);
     context.supervised(shape, objective, |paths| {
         Ok(Box::new(Documents::open(
             paths,
@@ -406,20 +409,7 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
         TrainTurns::All => AssistantTurns::All,
         TrainTurns::Last => AssistantTurns::Last,
     };
-    let objective = Objective {
-        loss: SupervisedLoss {
-            token_loss: match settings.loss_type {
-                SftLossType::Nll => TokenLoss::Nll,
-                SftLossType::Dft => TokenLoss::Dft,
-            },
-            label_smoothing: settings.label_smoothing,
-            z_loss: settings.z_loss,
-        },
-        noise: (settings.neftune_noise_alpha > 0.0).then_some(EmbeddingNoise {
-            alpha: settings.neftune_noise_alpha,
-            seed: context.recipe.model.seed,
-        }),
-    };
+    let objective = Objective::of_sft(settings, context.recipe.model.seed);
     context.supervised(shape, objective, |paths| {
         Ok(Box::new(Conversations::open(
             paths,
@@ -449,6 +439,9 @@ fn preference_stage(
             context.model_dir,
             context.document_start,
         )?;
+        if name == REFERENCE {
+            context.look.at_pairs(&pairs, settings.max_length)?;
+        }
         let mut reference = Vec::new();
         if with_reference {
             let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
@@ -465,7 +458,7 @@ fn preference_stage(
         }
         Ok::<_, TrainError>(PairData { pairs, reference })
     };
-    let train = open(context.recipe.require_train_data()?, "reference.jsonl")?;
+    let train = open(context.recipe.require_train_data()?, REFERENCE)?;
     let eval = match data.eval_data.as_slice() {
         [] => None,
         paths => Some(open(paths, "reference-eval.jsonl")?),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    Component, CorpusRecord, DocumentStart, JsonlSource, OnBadRecord, SupervisedTokens, Tokenizer,
+    ChatTokenizer, Component, CorpusRecord, DocumentStart, JsonlSource, Location, OnBadRecord,
+    SkippedRecords, SupervisedTokens, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -54,7 +55,19 @@ impl Sequences for Documents {
         })
     }
 
-    fn num_skipped(&self) -> usize {
-        self.source.skipped().total()
+    fn location(&self, index: usize) -> Location {
+        self.source.location(index)
+    }
+
+    fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    fn chat(&self) -> Option<&ChatTokenizer> {
+        None
     }
 }

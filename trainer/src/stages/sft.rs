@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, OnBadRecord,
+    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, Location,
+    OnBadRecord, SkippedRecords, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -60,7 +61,19 @@ impl Sequences for Conversations {
         })
     }
 
-    fn num_skipped(&self) -> usize {
-        self.source.skipped().total()
+    fn location(&self, index: usize) -> Location {
+        self.source.location(index)
+    }
+
+    fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        self.tokenizer.tokenizer()
+    }
+
+    fn chat(&self) -> Option<&ChatTokenizer> {
+        Some(&self.tokenizer)
     }
 }

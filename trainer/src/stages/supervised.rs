@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use datasets::packing::pack;
-use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch};
-use datasets::{Truncation, TruncationReport};
+use datasets::{
+    ChatTokenizer, Loader, LoaderState, Location, Order, Shard, SkippedRecords, SupervisedTokens,
+    TokenBatch, Tokenizer, Truncation, TruncationReport,
+};
 use kernels::Logprobs;
-use losses::{SupervisedLoss, TokenStatistics};
+use losses::{SupervisedLoss, TokenLoss, TokenStatistics};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +21,7 @@ use crate::TrainError;
 use crate::forward::{
     Forward, logprobs_of_hidden, supervised_logprobs, weighted_logprobs_of_hidden,
 };
-use crate::recipe::StageName;
+use crate::recipe::{CptSettings, SftLossType, SftSettings, StageName};
 use crate::stage::{Evaluation, Stage};
 use crate::stages::neftune::EmbeddingNoise;
 
@@ -44,8 +46,17 @@ pub trait Sequences {
     /// One of them.
     fn get(&self, index: usize) -> Result<Sequence, TrainError>;
 
+    /// Where one of them stands.
+    fn location(&self, index: usize) -> Location;
+
     /// Bad lines left out at the recipe's wish.
-    fn num_skipped(&self) -> usize;
+    fn skipped(&self) -> &SkippedRecords;
+
+    /// What made tokens of them.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// The same with its chat template, where they are conversations.
+    fn chat(&self) -> Option<&ChatTokenizer>;
 }
 
 /// How batches are cut.
@@ -315,7 +326,7 @@ impl Stage for Supervised {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        match self.train.num_skipped() {
+        match self.train.skipped().total() {
             0 => {}
             n => warnings.push(format!(
                 "{n} bad lines were left out (on_bad_record = skip)"
@@ -361,6 +372,34 @@ impl Stage for Supervised {
 }
 
 impl Objective {
+    /// That of continued pretraining.
+    pub fn of_cpt(settings: &CptSettings) -> Self {
+        Objective {
+            loss: SupervisedLoss {
+                label_smoothing: settings.label_smoothing,
+                z_loss: settings.z_loss,
+                ..SupervisedLoss::PLAIN
+            },
+            noise: None,
+        }
+    }
+
+    /// That of supervised fine-tuning.
+    pub fn of_sft(settings: &SftSettings, seed: u64) -> Self {
+        let alpha = settings.neftune_noise_alpha;
+        Objective {
+            loss: SupervisedLoss {
+                token_loss: match settings.loss_type {
+                    SftLossType::Nll => TokenLoss::Nll,
+                    SftLossType::Dft => TokenLoss::Dft,
+                },
+                label_smoothing: settings.label_smoothing,
+                z_loss: settings.z_loss,
+            },
+            noise: (alpha > 0.0).then_some(EmbeddingNoise { alpha, seed }),
+        }
+    }
+
     /// The loss of a micro-batch, each of whose tokens weighs `weight`, and its statistics.
     fn loss(
         &self,
