@@ -16,6 +16,7 @@ mod killed;
 mod merge;
 mod parity;
 mod preference;
+mod preflight;
 mod program;
 mod recompute;
 mod sft_options;

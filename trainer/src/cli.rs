@@ -5,6 +5,7 @@
 
 mod compare;
 mod import;
+mod inspect;
 mod merge;
 mod tools;
 mod values;
@@ -19,6 +20,7 @@ use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageNa
 
 pub use compare::{CompareArgs, SideName, UnknownSide};
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
 pub use tools::{
@@ -40,6 +42,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Compute BLEU, chrF and chrF++.
     Metrics(MetricsArgs),
+    /// Show what a stage will really see of its data.
+    Inspect(InspectArgs),
     /// Show a run in the terminal.
     Watch(WatchArgs),
     /// Compare two devices or sets of kernels block by block.
@@ -90,6 +94,7 @@ enum Tool {
     Score(ScoreArgs),
     Generate(GenerateArgs),
     Metrics(MetricsArgs),
+    Inspect(InspectArgs),
     Watch(WatchArgs),
     Compare(CompareArgs),
     Merge(MergeArgs),
@@ -236,6 +241,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Score(args)), _) => Command::Score(args),
         (Some(Tool::Generate(args)), _) => Command::Generate(args),
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
+        (Some(Tool::Inspect(args)), _) => Command::Inspect(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Merge(args)), _) => Command::Merge(args),

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod demo;
 pub mod error;
 pub mod forward;
+pub mod inspect;
 pub mod interrupt;
 pub mod monitor;
 pub mod optimizer;

@@ -5,6 +5,7 @@ mod doctor;
 mod generate;
 mod held_out;
 mod import;
+mod inspect;
 mod merge;
 mod metrics;
 mod opened;
@@ -29,6 +30,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Score(args) => score::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Metrics(args) => metrics::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Import(args) => import::run(&args),
