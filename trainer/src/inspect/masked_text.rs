@@ -114,9 +114,13 @@ impl Page {
 
     fn push_all(&mut self, graphemes: &[&str]) {
         for grapheme in graphemes {
-            self.push(&clean(grapheme));
-            if grapheme.ends_with('\n') {
-                self.end_line(self.line.len());
+            match *grapheme {
+                "\n" | "\r\n" => {
+                    self.push("↵");
+                    self.end_line(self.line.len());
+                }
+                _ if grapheme.trim().is_empty() => self.push(" "),
+                _ => self.push(&clean(grapheme)),
             }
         }
     }

@@ -6,9 +6,9 @@ mod masked_text;
 use std::fmt::Write;
 
 use datasets::packing::pack;
-use datasets::{SkippedRecords, SupervisedTokens, Tokenizer, Truncation};
+use datasets::{Location, SkippedRecords, SupervisedTokens, Tokenizer, Truncation};
 use tui::format;
-use tui::text::clean;
+use tui::text::{clean, cut_start};
 
 use crate::TrainError;
 use crate::preflight::{Findings, spread};
@@ -72,7 +72,10 @@ impl Page {
         );
         for (reason, (count, first)) in &skipped.reasons {
             let count = format::count(*count as u64);
-            self.paragraph(&format!("{count} × {reason}, first at {first}"), "  ");
+            self.paragraph(
+                &format!("{count} × {reason}, first at {}", shown(first)),
+                "  ",
+            );
         }
     }
 
@@ -114,7 +117,7 @@ impl Page {
     /// A token cannot be decoded.
     pub fn sequences(&mut self, data: &dyn Sequences, max_length: usize) -> Result<(), TrainError> {
         for index in spread(data.len(), self.num_records) {
-            let place = data.location(index).to_string();
+            let place = shown(&data.location(index));
             match data.get(index) {
                 Ok(sequence) => {
                     self.record(&place, data.tokenizer(), sequence.tokens, max_length)?
@@ -132,7 +135,7 @@ impl Page {
     pub fn pairs(&mut self, pairs: &Pairs, max_length: usize) -> Result<(), TrainError> {
         let tokenizer = pairs.tokenizer().tokenizer();
         for index in spread(pairs.len(), self.num_records) {
-            let place = pairs.location(index).to_string();
+            let place = shown(&pairs.location(index));
             match pairs.whole(index) {
                 Ok((chosen, rejected)) => {
                     self.record(&format!("{place} chosen"), tokenizer, chosen, max_length)?;
@@ -156,7 +159,7 @@ impl Page {
     pub fn prompts(&mut self, prompts: &Prompts) -> Result<(), TrainError> {
         let tokenizer = prompts.chat().tokenizer();
         for index in spread(prompts.len(), self.num_records) {
-            let place = prompts.location(index);
+            let place = shown(&prompts.location(index));
             let prompt = prompts.get(index)?;
             self.line(&format!("\n{place}  {} tokens", prompt.ids.len()));
             let tokens = SupervisedTokens {
@@ -232,6 +235,11 @@ impl Page {
         self.text.push_str(line);
         self.text.push('\n');
     }
+}
+
+/// A place, of a long path the end.
+fn shown(location: &Location) -> String {
+    cut_start(&location.to_string(), COLUMNS / 2)
 }
 
 fn wrapped(text: &str, columns: usize) -> Vec<String> {

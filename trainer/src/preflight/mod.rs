@@ -118,13 +118,17 @@ impl Findings {
             false => format!("{seen} of {all} records, spread over all of them"),
         };
         let mut text = format!("pre-flight: {of}\n");
-        for (heads, rows) in [
-            (&["", "median", "p95", "max"][..], &self.lengths),
-            (&[], &self.counts),
-        ] {
-            let head = heads.iter().map(|&head| head.to_owned()).collect();
-            let rows = std::iter::once(head).chain(rows.iter().cloned());
-            let rows: Vec<Vec<String>> = rows.filter(|row: &Vec<String>| !row.is_empty()).collect();
+        let head = ["", "median", "p95", "max"].map(str::to_owned).to_vec();
+        let lengths = match self.lengths.as_slice() {
+            [] => Vec::new(),
+            rows => [&[head], rows].concat(),
+        };
+        let names = || lengths.iter().chain(&self.counts).map(|row| &row[0]);
+        let width = names().map(String::len).max().unwrap_or(0);
+        for mut rows in [lengths.clone(), self.counts.clone()] {
+            for row in &mut rows {
+                row[0] = format!("{:width$}", row[0]);
+            }
             for line in aligned(&rows).lines() {
                 text.push_str(&format!("  {}\n", line.trim_end()));
             }
@@ -194,8 +198,8 @@ mod tests {
     #[test]
     fn the_table_shows_lengths_and_counts() {
         let want = "pre-flight: 1,000 of 4,000 records, spread over all of them\n\
-                    \x20         median    p95    max\n\
-                    \x20 tokens       7  1,200  1,200\n\
+                    \x20                    median    p95    max\n\
+                    \x20 tokens                  7  1,200  1,200\n\
                     \x20 cut to max_length  12  1.2 %\n\
                     \x20 duplicates          0\n";
         assert_eq!(findings().table(), want);
