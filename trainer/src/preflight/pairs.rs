@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use datasets::Truncation;
 
-use super::sequences::{MarkCounts, Unusable, hash_of, warn_of_duplicates};
+use super::sequences::{MarkCounts, Unusable, warn_of_duplicates};
 use super::{Finding, Findings, MAX_RECORDS, Marks, spread};
 use crate::stages::preference::pairs::Pairs;
 
@@ -35,7 +35,7 @@ pub fn look_at_pairs(pairs: &Pairs, max_length: usize) -> Findings {
         read += 1;
         marks.add_to(&mut of_marks, &whole.0);
         marks.add_to(&mut of_marks, &whole.1);
-        distinct.insert(hash_of(&[&whole.0.ids, &whole.1.ids]));
+        distinct.insert([whole.0.ids.clone(), whole.1.ids.clone()]);
         equal += usize::from(whole.0 == whole.1);
         let Some((first, second)) = pair else {
             continue;

@@ -5,7 +5,7 @@ use model::generate::SamplingOptions;
 use telemetry::Clock;
 use tui::format;
 
-use super::sequences::{Unusable, hash_of, warn_of_duplicates};
+use super::sequences::{Unusable, warn_of_duplicates};
 use super::{Findings, MAX_RECORDS, model_files, spread};
 use crate::TrainError;
 use crate::recipe::RlSettings;
@@ -28,7 +28,7 @@ pub fn look_at_prompts(prompts: &Prompts) -> Findings {
     for index in spread(prompts.len(), MAX_RECORDS) {
         match prompts.get(index) {
             Ok(prompt) => {
-                distinct.insert(hash_of(&(&prompt.ids, prompt.args.to_string())));
+                distinct.insert((prompt.ids.clone(), prompt.args.to_string()));
                 lengths.push(prompt.ids.len());
             }
             Err(error) => unusable.add(&error.to_string()),

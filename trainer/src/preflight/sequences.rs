@@ -1,5 +1,4 @@
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datasets::packing::pack;
 use datasets::{ChatTokenizer, SupervisedTokens, Tokenizer};
@@ -113,7 +112,7 @@ pub fn look_at_sequences(data: &dyn Sequences, shape: BatchShape) -> Findings {
             }
         };
         marks.add_to(&mut of_marks, &tokens);
-        distinct.insert(hash_of(&tokens.ids));
+        distinct.insert(tokens.ids.clone());
         let whole = [tokens.ids.len(), tokens.num_supervised()];
         tokens.ids.truncate(shape.max_length);
         tokens.loss_mask.truncate(shape.max_length);
@@ -206,12 +205,6 @@ pub(super) fn warn_of_duplicates(findings: &mut Findings, duplicates: usize) {
     let what = "records are the same as another, and what is repeated is learnt by heart";
     let hint = "take the repeated records out";
     findings.warn_from(MANY_DUPLICATES, duplicates, seen, what, hint);
-}
-
-pub(super) fn hash_of(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
