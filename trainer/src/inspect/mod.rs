@@ -23,6 +23,7 @@ const COLUMNS: usize = 80;
 /// Records whose packing is planned, and rows of the plan that are shown.
 const PLANNED_RECORDS: usize = 200;
 const SHOWN_ROWS: usize = 3;
+const SHOWN_IN_ROW: usize = 8;
 
 /// Text for standard output.
 pub struct Page {
@@ -101,12 +102,17 @@ impl Page {
         ));
         for (number, row) in rows.iter().enumerate().take(SHOWN_ROWS) {
             let tokens: usize = row.iter().map(|&record| lengths[record]).sum();
-            let records: Vec<String> = row.iter().map(|r| (r + 1).to_string()).collect();
-            let records = records.join(", ");
-            self.paragraph(
-                &format!("row {}: {tokens} tokens, records {records}", number + 1),
-                "  ",
-            );
+            let named = row.iter().take(SHOWN_IN_ROW).map(|r| (r + 1).to_string());
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if row.len() > SHOWN_IN_ROW {
+                named.push_str(", …");
+            }
+            self.line(&format!(
+                "  row {}: {} tokens, {} records: {named}",
+                number + 1,
+                format::count(tokens as u64),
+                row.len()
+            ));
         }
         Ok(())
     }
