@@ -12,6 +12,7 @@ mod denominator;
 mod kl;
 mod policy_gradient;
 pub mod preference;
+mod supervised;
 
 pub use advantages::{
     ScaleRewards, advantages, leave_one_out_advantages, normalized_leave_one_out_advantages,
@@ -24,3 +25,4 @@ pub use policy_gradient::{
     HostTokens, ImportanceLevel, PolicyGradientOptions, PolicyGradientStats, PolicyObjective,
     PolicyTokens, policy_gradient, policy_gradient_stats,
 };
+pub use supervised::{SupervisedLoss, TokenLoss, TokenStatistics};

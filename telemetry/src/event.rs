@@ -26,6 +26,16 @@ events! {
         total_steps: u64,
     }
 
+    /// A look at the data before the first step; what was measured is in further fields.
+    struct Preflight = "preflight" {
+        /// Records of the data.
+        records: u64,
+        /// Records looked at.
+        looked_at: u64,
+        /// What seems wrong, a sentence each.
+        warnings: Vec<String>,
+    }
+
     /// One optimizer step.
     struct Step = "step" {
         /// Its number, from 1.

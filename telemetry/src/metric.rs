@@ -90,6 +90,7 @@ metrics! {
     EPOCH = "epoch", None, Neutral;
     STEP_TIME = "step_time", Seconds, Lower;
     // Pretraining and supervised fine-tuning.
+    NLL = "nll", Nats, Lower;
     PERPLEXITY = "perplexity", None, Lower;
     MEAN_TOKEN_ACCURACY = "mean_token_accuracy", Share, Higher;
     SUPERVISED_SHARE = "supervised_share", Share, Neutral;

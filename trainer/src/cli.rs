@@ -6,6 +6,7 @@
 mod compare;
 mod evaluate;
 mod import;
+mod inspect;
 mod merge;
 mod replay;
 mod tools;
@@ -22,6 +23,7 @@ use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageNa
 pub use compare::{CompareArgs, SideName, UnknownSide};
 pub use evaluate::EvaluateArgs;
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
 pub use replay::ReplayArgs;
@@ -46,6 +48,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Compute BLEU, chrF and chrF++.
     Metrics(MetricsArgs),
+    /// Show what a stage will really see of its data.
+    Inspect(InspectArgs),
     /// Show a run in the terminal.
     Watch(WatchArgs),
     /// Compare two devices or sets of kernels block by block.
@@ -99,6 +103,7 @@ enum Tool {
     Generate(GenerateArgs),
     Evaluate(EvaluateArgs),
     Metrics(MetricsArgs),
+    Inspect(InspectArgs),
     Watch(WatchArgs),
     Compare(CompareArgs),
     Merge(MergeArgs),
@@ -247,6 +252,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Generate(args)), _) => Command::Generate(args),
         (Some(Tool::Evaluate(args)), _) => Command::Evaluate(args),
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
+        (Some(Tool::Inspect(args)), _) => Command::Inspect(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Merge(args)), _) => Command::Merge(args),

@@ -58,6 +58,9 @@ pub enum TrainError {
     /// Nothing in the data can be learnt.
     #[error("{0}")]
     NothingToTrain(String),
+    /// The look at the data before the first step found what ends the run.
+    #[error("{0}")]
+    Preflight(String),
     /// The loss or the gradient stopped being a number.
     #[error(
         "step {step}: {what} is {value}\nhint: lower learning_rate, or set on_nonfinite = \"skip\" \
@@ -83,7 +86,10 @@ impl TrainError {
     /// 2 for usage and recipe, 3 for divergence, 130 for a stop, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            TrainError::Recipe(_) | TrainError::Usage(_) | TrainError::Device(_) => 2,
+            TrainError::Recipe(_)
+            | TrainError::Usage(_)
+            | TrainError::Device(_)
+            | TrainError::Preflight(_) => 2,
             TrainError::Diverged { .. } => 3,
             TrainError::Stopped { .. } => 130,
             _ => 1,

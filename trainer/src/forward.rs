@@ -69,7 +69,7 @@ impl<'a> Forward<'a> {
     /// # Panics
     /// If nothing is supervised.
     pub fn supervised_logprobs(&self, batch: &TokenBatch, temperature: f64) -> Logprobs {
-        logprobs_of_hidden(self.model, self.hidden(batch), batch, temperature)
+        logprobs_of_hidden(self.model, self.hidden(batch, None), batch, temperature)
     }
 
     /// Σ weight · log p over what a batch predicts, and the statistics without gradients. Cheaper
@@ -84,21 +84,27 @@ impl<'a> Forward<'a> {
         weights: &[f32],
         temperature: f64,
     ) -> (Tensor<1>, Logprobs) {
-        let (hidden, targets) = predictions(self.hidden(batch), batch);
-        let weights = constant(weights, self.model);
-        self.model
-            .weighted_logprobs(hidden, &targets, weights, temperature)
+        weighted_logprobs_of_hidden(
+            self.model,
+            self.hidden(batch, None),
+            batch,
+            weights,
+            temperature,
+        )
     }
 
-    fn hidden(&self, batch: &TokenBatch) -> Tensor<2> {
+    /// The hidden states of a batch after the final norm, with gradients. `noise` is added to what
+    /// the first block takes, `[tokens, hidden]` row by row; it is a constant, so the way back to
+    /// the embedding does not see it.
+    pub fn hidden(&self, batch: &TokenBatch, noise: Option<&[f32]>) -> Tensor<2> {
         if self.recompute == Recompute::Nothing {
-            return hidden(self.model, batch);
+            return hidden(self.model, batch, noise);
         }
         let ids: Arc<[u32]> = batch.input_ids.as_slice().into();
         let segments = segments(batch);
         let model = self.model.valid();
         let mut pass = model.packed_pass(&segments);
-        let mut x = model.embed(&ids);
+        let mut x = embed(&model, &ids, noise);
         let mut inputs = Vec::new();
         for layer in 0..model.config().num_hidden_layers {
             inputs.push(match self.recompute {
@@ -178,7 +184,7 @@ fn walk_back(
 /// # Panics
 /// If nothing is supervised.
 pub fn supervised_logprobs(model: &CausalLm, batch: &TokenBatch, temperature: f64) -> Logprobs {
-    logprobs_of_hidden(model, hidden(model, batch), batch, temperature)
+    logprobs_of_hidden(model, hidden(model, batch, None), batch, temperature)
 }
 
 /// As [`supervised_logprobs`], from the hidden states of the batch.
@@ -196,6 +202,24 @@ pub fn logprobs_of_hidden(
 ) -> Logprobs {
     let (hidden, targets) = predictions(hidden, batch);
     model.logprobs(hidden, &targets, temperature)
+}
+
+/// As [`Forward::weighted_logprobs`], from the hidden states of the batch.
+///
+/// # Shapes
+/// - hidden: `[tokens, hidden]`
+///
+/// # Panics
+/// If nothing is supervised.
+pub fn weighted_logprobs_of_hidden(
+    model: &CausalLm,
+    hidden: Tensor<2>,
+    batch: &TokenBatch,
+    weights: &[f32],
+    temperature: f64,
+) -> (Tensor<1>, Logprobs) {
+    let (hidden, targets) = predictions(hidden, batch);
+    model.weighted_logprobs(hidden, &targets, constant(weights, model), temperature)
 }
 
 /// The hidden states that predict, and the targets.
@@ -217,9 +241,29 @@ pub fn constant(values: &[f32], model: &CausalLm) -> Tensor<1> {
     )
 }
 
-fn hidden(model: &CausalLm, batch: &TokenBatch) -> Tensor<2> {
+fn hidden(model: &CausalLm, batch: &TokenBatch, noise: Option<&[f32]>) -> Tensor<2> {
     let ids: Arc<[u32]> = batch.input_ids.as_slice().into();
-    model.hidden(&ids, &segments(batch))
+    let segments = segments(batch);
+    if noise.is_none() {
+        return model.hidden(&ids, &segments);
+    }
+    let mut pass = model.packed_pass(&segments);
+    let mut x = embed(model, &ids, noise);
+    for layer in 0..model.config().num_hidden_layers {
+        x = model.layer(layer, x, &mut pass);
+    }
+    model.norm(x)
+}
+
+/// What the first block takes.
+fn embed(model: &CausalLm, ids: &Arc<[u32]>, noise: Option<&[f32]>) -> Tensor<2> {
+    let embedded = model.embed(ids);
+    let Some(noise) = noise else {
+        return embedded;
+    };
+    let noise = TensorData::new(noise.to_vec(), embedded.dims());
+    let noise = Tensor::from_data(noise, (&embedded.device(), embedded.dtype()));
+    embedded + noise
 }
 
 /// The segments of a batch that hold tokens.

@@ -21,6 +21,7 @@ use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
 use crate::optimizer::AdamW;
+use crate::preflight::{Look, Saving};
 use crate::recipe::{
     self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
     Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
@@ -34,9 +35,12 @@ use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
 use crate::stages::rl::{Rl, SftTerm};
 use crate::stages::sft::Conversations;
-use crate::stages::supervised::{BatchShape, Sequences, Supervised};
+use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
 use crate::train_loop::{Ended, Outcome, Training, Until};
 use crate::watched::Watch;
+
+/// The file of what the reference makes of the training pairs.
+const REFERENCE: &str = "reference.jsonl";
 
 /// Sequences the sampler decodes at a time.
 const MAX_BATCH_SIZE: usize = 64;
@@ -118,6 +122,7 @@ fn run_locked(
         model_dir: &request.model_dir,
         document_start,
         log,
+        look: Look::new(recipe, &config, run_dir.path(), &start),
     };
     let compute = compute_dtype(recipe.model.dtype, &request.device)?;
     match &recipe.stage {
@@ -152,6 +157,7 @@ struct Context<'a> {
     model_dir: &'a Path,
     document_start: DocumentStart,
     log: &'a EventLog,
+    look: Look<'a>,
 }
 
 impl Context<'_> {
@@ -207,6 +213,11 @@ impl Context<'_> {
                 .map(|before| before.started_at),
         };
         self.announce(request, run_dir, &model, total_steps, started_at)?;
+        let saving = Saving::of(&model, save_dtype, self.recipe, total_steps);
+        self.look.finish(self.log, saving, || {
+            let stopper = interrupt::on_signal();
+            stage.probe(&model, &**self.log.clock(), &|| stopper.should_stop())
+        })?;
         if !lock.is_supported() {
             self.warn("this file system has no locks: do not start a second trainer here")?;
         }
@@ -365,9 +376,11 @@ impl Context<'_> {
     fn supervised(
         &self,
         shape: BatchShape,
+        objective: Objective,
         open: impl Fn(&[PathBuf]) -> Result<Box<dyn Sequences>, TrainError>,
     ) -> Result<Supervised, TrainError> {
         let train = open(self.recipe.require_train_data()?)?;
+        self.look.at_sequences(&*train, shape)?;
         let eval = match self.recipe.data.eval_data.as_slice() {
             [] => None,
             paths => Some(open(paths)?),
@@ -378,6 +391,7 @@ impl Context<'_> {
             train,
             eval,
             shape,
+            objective,
             self.shuffle_seed(),
         ))
     }
@@ -385,7 +399,8 @@ impl Context<'_> {
 
 fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
     let shape = context.shape(settings.max_length, settings.packing);
-    let stage = context.supervised(shape, |paths| {
+    let objective = Objective::of_cpt(settings);
+    let stage = context.supervised(shape, objective, |paths| {
         Ok(Box::new(Documents::open(
             paths,
             context.on_bad_record(),
@@ -403,7 +418,8 @@ fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, Tr
         TrainTurns::All => AssistantTurns::All,
         TrainTurns::Last => AssistantTurns::Last,
     };
-    let stage = context.supervised(shape, |paths| {
+    let objective = Objective::of_sft(settings, context.recipe.model.seed);
+    let stage = context.supervised(shape, objective, |paths| {
         Ok(Box::new(Conversations::open(
             paths,
             context.on_bad_record(),
@@ -437,6 +453,9 @@ fn preference_stage(
             context.model_dir,
             context.document_start,
         )?;
+        if name == REFERENCE {
+            context.look.at_pairs(&pairs, settings.max_length)?;
+        }
         let mut reference = Vec::new();
         if with_reference {
             let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
@@ -462,7 +481,7 @@ fn preference_stage(
         }
         Ok::<_, TrainError>(PairData { pairs, reference })
     };
-    let train = open(context.recipe.require_train_data()?, "reference.jsonl")?;
+    let train = open(context.recipe.require_train_data()?, REFERENCE)?;
     let eval = match data.eval_data.as_slice() {
         [] => None,
         paths => Some(open(paths, "reference-eval.jsonl")?),

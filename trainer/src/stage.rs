@@ -5,10 +5,11 @@ use model::CausalLm;
 use serde::Serialize;
 use serde_json::Value;
 use telemetry::event::EvaluationRow;
-use telemetry::{Fields, SampleRecord};
+use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
 use crate::forward::Forward;
+use crate::preflight::Findings;
 use crate::recipe::StageName;
 
 /// A stage: where its batches come from, what their loss is, what it measures. Clipping, stepping,
@@ -22,6 +23,20 @@ pub trait Stage {
 
     /// Optimizer steps in one pass over the data.
     fn steps_per_epoch(&self) -> Result<f64, TrainError>;
+
+    /// What only the model can say before the first step: in reinforcement learning, how it fares on
+    /// a few prompts. Nothing that training depends on changes.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    fn probe(
+        &self,
+        _model: &CausalLm,
+        _clock: &dyn Clock,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Findings>, TrainError> {
+        Ok(None)
+    }
 
     /// The micro-batches of step `step`, from 1. Reinforcement learning samples here.
     ///

@@ -13,7 +13,7 @@
 mod app;
 mod browser;
 mod error;
-mod format;
+pub mod format;
 mod frame_text;
 mod keymap;
 pub mod plain;
@@ -22,7 +22,7 @@ mod store;
 mod terminal;
 #[cfg(test)]
 mod tests;
-mod text;
+pub mod text;
 mod theme;
 mod views;
 mod widgets;

@@ -77,7 +77,8 @@ pub fn train(seed: u64) -> Result<Tokenizer, DemoError> {
     Ok(tokenizer)
 }
 
-/// Trains the tokenizer of this seed and writes `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` into `dir`.
+/// Trains the tokenizer of this seed and writes `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and
+/// `chat_template.jinja` into `dir`.
 ///
 /// # Errors
 /// When training fails or a file cannot be written.
@@ -89,6 +90,14 @@ pub fn write(dir: &Path, seed: u64) -> Result<Tokenizer, DemoError> {
     })?;
     write_whole(dir, "tokenizer_config.json", |file| {
         writeln!(file, "{:#}", config())
+    })?;
+    write_whole(dir, "generation_config.json", |file| {
+        // For other programs: what ends a turn ends generation, beside what ends a document.
+        writeln!(
+            file,
+            "{:#}",
+            json!({"bos_token_id": 2, "eos_token_id": [1, 4], "pad_token_id": 0})
+        )
     })?;
     write_whole(dir, "chat_template.jinja", |file| {
         file.write_all(CHAT_TEMPLATE.as_bytes())

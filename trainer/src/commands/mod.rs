@@ -5,6 +5,7 @@ mod doctor;
 mod evaluate;
 mod generate;
 mod import;
+mod inspect;
 mod merge;
 mod metrics;
 mod opened;
@@ -31,6 +32,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Generate(args) => generate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Metrics(args) => metrics::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Import(args) => import::run(&args),

@@ -133,6 +133,24 @@ choices! {
         Last = "last",
     }
 
+    /// What a supervised token costs: see [`losses::SupervisedLoss`].
+    pub enum SftLossType {
+        /// Negative log-likelihood.
+        Nll = "nll",
+        /// Dynamic fine-tuning: the same, times the token's probability (arXiv 2508.05629).
+        Dft = "dft",
+    }
+
+    /// Whether a run looks at its data before the first step.
+    pub enum Preflight {
+        /// Look, and say what seems wrong.
+        Warn = "warn",
+        /// Look, and stop where anything seems wrong.
+        Strict = "strict",
+        /// Do not look.
+        Off = "off",
+    }
+
     /// The loss of a preference pair: see [`losses::preference`].
     pub enum PreferenceLossType {
         /// DPO.

@@ -36,7 +36,8 @@ use toml::Table;
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
     LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch, Optim,
-    PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
+    PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
+    TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

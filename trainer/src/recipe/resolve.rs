@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::choices::{
     ImportanceSamplingLevel, LrSchedulerType, MultiObjectiveAggregation, PolicyLossType,
-    PreferenceLossType, StageName,
+    PreferenceLossType, SftLossType, StageName,
 };
 use super::error::{Origin, RecipeError, RecipeErrors};
 use super::kind::spelled;
@@ -224,6 +224,14 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
             "warmup_ratio = {warmup} and decay_ratio = {decay} together are more than the whole run"
         );
         errors.push(RecipeError::new(None, message).hint("their sum may be 1 at most"));
+    }
+    if let StageSettings::Sft(sft) = &recipe.stage
+        && sft.loss_type == SftLossType::Dft
+        && sft.label_smoothing > 0.0
+    {
+        let message = "loss_type = \"dft\" weighs a target by its probability, and \
+                       label_smoothing spreads it over all";
+        errors.push(RecipeError::new(None, message).hint("set one of the two"));
     }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));

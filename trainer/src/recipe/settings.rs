@@ -7,7 +7,7 @@ use telemetry::MetricKey;
 use telemetry::metric::Better;
 
 use super::choices::{
-    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
+    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim, Preflight,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
@@ -138,6 +138,9 @@ settings! {
         /// rollback goes back to the newest checkpoint and on with the records after those of the
         /// step. After the third time without a new checkpoint it ends the run.
         on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
+        /// Look at the data before the first step: warn says what seems wrong, strict also stops
+        /// there, off does not look.
+        preflight: Preflight = choice(Preflight::NAMES).default("'warn'");
     }
 }
 

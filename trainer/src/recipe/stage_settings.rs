@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use super::choices::{
     FDivergenceType, ImportanceSamplingLevel, KlEstimator, MultiObjectiveAggregation, OnWatch,
-    PolicyLossType, PreferenceLossType, ScaleRewards,
+    PolicyLossType, PreferenceLossType, ScaleRewards, SftLossType,
     StageName::{self, Cpt, Po, Rl, Sft},
     TrainTurns,
 };
 use super::kind::{Kind, MAX_COUNT};
 use super::schema::{Spec, boolean, choice, choices, float, integer, settings};
 
+const LABEL_SMOOTHING_ALIASES: &[&str] = &["label_smoothing_factor"];
 const MAX_LENGTH_ALIASES: &[&str] = &["cutoff_len", "sequence_len", "max_seq_length"];
 
 /// The settings of the one stage a recipe is for.
@@ -49,6 +50,12 @@ settings! {
         /// Fill rows of max_length tokens with whole sequences; per_device_train_batch_size counts
         /// the rows.
         packing: bool = boolean().default("true").aliases(&["sample_packing"]);
+        /// Share of each target's weight that is spread over the whole vocabulary.
+        label_smoothing: f64 =
+            float(Included(0.0), Excluded(1.0)).default("0.0").aliases(LABEL_SMOOTHING_ALIASES);
+        /// Weight of the squared logsumexp of the logits, a mean over supervised tokens; PaLM's is
+        /// 1e-4.
+        z_loss: f64 = float(Included(0.0), Unbounded).default("0.0").aliases(&["z_loss_weight"]);
         /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
         /// language pair: translation pairs, broken off before the
         /// translation. 0 generates nothing.
@@ -68,6 +75,17 @@ settings! {
         packing: bool = boolean().default("false").aliases(&["sample_packing"]);
         /// The assistant turns that are trained on.
         train_turns: TrainTurns = choice(TrainTurns::NAMES).default("'all'");
+        /// What a supervised token costs: nll is -log p, dft weighs that by p (arXiv 2508.05629).
+        loss_type: SftLossType = choice(SftLossType::NAMES).default("'nll'");
+        /// Share of each target's weight that is spread over the whole vocabulary.
+        label_smoothing: f64 =
+            float(Included(0.0), Excluded(1.0)).default("0.0").aliases(LABEL_SMOOTHING_ALIASES);
+        /// Weight of the squared logsumexp of the logits, a mean over supervised tokens; PaLM's is
+        /// 1e-4.
+        z_loss: f64 = float(Included(0.0), Unbounded).default("0.0").aliases(&["z_loss_weight"]);
+        /// NEFTune: noise of this size over the root of (tokens * width) is added to the embeddings
+        /// in training; 5 to 15 in its paper, 0 adds none.
+        neftune_noise_alpha: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
         /// language pair: translation pairs, and conversations that end with
         /// the assistant. 0 generates nothing.

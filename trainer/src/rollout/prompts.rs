@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datasets::{
-    ChatTokenizer, DocumentStart, GenerationPrompt, JsonlSource, OnBadRecord, VerifiablePrompt,
+    ChatTokenizer, DocumentStart, GenerationPrompt, JsonlSource, Location, OnBadRecord,
+    SkippedRecords, VerifiablePrompt,
 };
 use rewards::Verifier;
 use serde_json::Value;
@@ -110,6 +111,21 @@ impl Prompts {
     /// One of those that fit.
     pub fn get(&self, index: usize) -> Result<Prompt, TrainError> {
         self.read(self.usable[index])
+    }
+
+    /// Where one of those that fit stands.
+    pub fn location(&self, index: usize) -> Location {
+        self.source.location(self.usable[index])
+    }
+
+    /// Bad lines left out at the recipe's wish.
+    pub fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    /// What makes tokens of them.
+    pub fn chat(&self) -> &ChatTokenizer {
+        &self.tokenizer
     }
 
     /// The longest prompt that is taken.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    Component, CorpusRecord, DocumentStart, JsonlSource, OnBadRecord, SupervisedTokens, Tokenizer,
+    ChatTokenizer, Component, CorpusRecord, DocumentStart, JsonlSource, Location, OnBadRecord,
+    SkippedRecords, SupervisedTokens, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -55,8 +56,20 @@ impl Sequences for Documents {
         })
     }
 
-    fn num_skipped(&self) -> usize {
-        self.source.skipped().total()
+    fn location(&self, index: usize) -> Location {
+        self.source.location(index)
+    }
+
+    fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    fn chat(&self) -> Option<&ChatTokenizer> {
+        None
     }
 
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
@@ -66,10 +79,6 @@ impl Sequences for Documents {
         let wording = PromptTemplate::choose(self.seed, index as u64);
         let question = Question::of_document(&pair, wording, &self.tokenizer)?;
         Ok(Some(question))
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
     }
 
     fn stop_tokens(&self) -> Vec<u32> {

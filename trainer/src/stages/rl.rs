@@ -18,10 +18,11 @@ use model::CausalLm;
 use model::generate::SamplingOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use telemetry::{Fields, SampleRecord};
+use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
 use crate::forward::Forward;
+use crate::preflight::{Findings, Probe};
 use crate::recipe::{PolicyLossType, RlSettings, StageName};
 use crate::rollout::{
     Group, Prompt, Prompts, Rollout, RolloutBatch, RolloutSequence, Sampler, evaluation,
@@ -259,6 +260,20 @@ impl Stage for Rl {
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         let per_set = (self.batch[0] * self.batch[1]) as f64;
         Ok(self.prompts.len() as f64 / per_set * self.settings.num_iterations as f64)
+    }
+
+    fn probe(
+        &self,
+        model: &CausalLm,
+        clock: &dyn Clock,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Findings>, TrainError> {
+        let probe = Probe {
+            prompts: &self.prompts,
+            sampler: &self.sampler,
+            settings: &self.settings,
+        };
+        probe.run(model, clock, should_stop).map(Some)
     }
 
     fn next_step(

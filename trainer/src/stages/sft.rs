@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, OnBadRecord,
-    Tokenizer,
+    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, Location,
+    OnBadRecord, SkippedRecords, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -62,8 +62,20 @@ impl Sequences for Conversations {
         })
     }
 
-    fn num_skipped(&self) -> usize {
-        self.source.skipped().total()
+    fn location(&self, index: usize) -> Location {
+        self.source.location(index)
+    }
+
+    fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        self.tokenizer.tokenizer()
+    }
+
+    fn chat(&self) -> Option<&ChatTokenizer> {
+        Some(&self.tokenizer)
     }
 
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
@@ -77,10 +89,6 @@ impl Sequences for Conversations {
             }
         };
         Ok(question.map_err(|error| error.at(self.source.location(index)))?)
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        self.tokenizer.tokenizer()
     }
 
     fn stop_tokens(&self) -> Vec<u32> {

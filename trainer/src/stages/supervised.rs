@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use datasets::packing::pack;
-use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch};
-use datasets::{Tokenizer, Truncation, TruncationReport};
+use datasets::{
+    ChatTokenizer, Loader, LoaderState, Location, Order, Shard, SkippedRecords, SupervisedTokens,
+    TokenBatch, Tokenizer, Truncation, TruncationReport,
+};
+use kernels::Logprobs;
+use losses::{SupervisedLoss, TokenLoss, TokenStatistics};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,9 +19,12 @@ use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
 use crate::answers::{Question, Questions};
-use crate::forward::{Forward, supervised_logprobs};
-use crate::recipe::StageName;
+use crate::forward::{
+    Forward, logprobs_of_hidden, supervised_logprobs, weighted_logprobs_of_hidden,
+};
+use crate::recipe::{CptSettings, SftLossType, SftSettings, StageName};
 use crate::stage::{Evaluation, Stage};
+use crate::stages::neftune::EmbeddingNoise;
 
 /// One record as tokens.
 pub struct Sequence {
@@ -40,14 +47,20 @@ pub trait Sequences {
     /// One of them.
     fn get(&self, index: usize) -> Result<Sequence, TrainError>;
 
+    /// Where one of them stands.
+    fn location(&self, index: usize) -> Location;
+
     /// Bad lines left out at the recipe's wish.
-    fn num_skipped(&self) -> usize;
+    fn skipped(&self) -> &SkippedRecords;
+
+    /// What made tokens of them.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// The same with its chat template, where they are conversations.
+    fn chat(&self) -> Option<&ChatTokenizer>;
 
     /// A record as a question to the model; `None` where it is none.
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError>;
-
-    /// Turns the tokens of an answer into text.
-    fn tokenizer(&self) -> &Tokenizer;
 
     /// The tokens that end an answer.
     fn stop_tokens(&self) -> Vec<u32>;
@@ -73,6 +86,7 @@ pub struct Supervised {
     eval: Option<Box<dyn Sequences>>,
     questions: Option<Questions>,
     shape: BatchShape,
+    objective: Objective,
     loader: Loader,
     /// Records that were read and did not fit the step before.
     waiting: Vec<usize>,
@@ -82,12 +96,25 @@ pub struct Supervised {
     /// Σ −log p and tokens of the step, by component.
     by_component: BTreeMap<&'static str, (f64, usize)>,
     entropy_sum: f64,
+    num_correct: f64,
     num_tokens: usize,
+    step: u64,
+}
+
+/// What is optimised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// The loss of a token.
+    pub loss: SupervisedLoss,
+    /// Noise on the embeddings, in training alone.
+    pub noise: Option<EmbeddingNoise>,
 }
 
 /// One micro-batch.
 pub struct SupervisedBatch {
     tokens: TokenBatch,
+    /// Sequences of the step before these.
+    first_sequence: usize,
     /// The component of each sequence.
     components: Vec<&'static str>,
 }
@@ -105,6 +132,7 @@ impl Supervised {
         train: Box<dyn Sequences>,
         eval: Option<Box<dyn Sequences>>,
         shape: BatchShape,
+        objective: Objective,
         shuffle_seed: Option<u64>,
     ) -> Self {
         let order = match shuffle_seed {
@@ -118,12 +146,15 @@ impl Supervised {
             eval,
             questions: None,
             shape,
+            objective,
             waiting: Vec::new(),
             truncation: Truncation::new(shape.max_length),
             num_supervised: 0,
             by_component: BTreeMap::new(),
             entropy_sum: 0.0,
+            num_correct: 0.0,
             num_tokens: 0,
+            step: 0,
         }
     }
 
@@ -213,30 +244,38 @@ impl Stage for Supervised {
 
     fn next_step(
         &mut self,
-        _step: u64,
+        step: u64,
         _model: &CausalLm,
         _should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<SupervisedBatch>, TrainError> {
-        let batches = (0..self.shape.accumulation)
-            .map(|_| Ok(batch(self.next_sequences()?)))
-            .collect::<Result<Vec<_>, TrainError>>()?;
+        let mut batches = Vec::new();
+        let mut first_sequence = 0;
+        for _ in 0..self.shape.accumulation {
+            let sequences = self.next_sequences()?;
+            let next = first_sequence + sequences.len();
+            batches.push(batch(sequences, first_sequence));
+            first_sequence = next;
+        }
+        self.step = step;
         self.num_supervised = batches.iter().map(|b| b.tokens.num_supervised()).sum();
         self.by_component.clear();
         self.entropy_sum = 0.0;
+        self.num_correct = 0.0;
         self.num_tokens = 0;
         Ok(batches)
     }
 
     fn loss(&mut self, forward: &Forward, batch: &SupervisedBatch) -> Option<Tensor<1>> {
-        // Cross-entropy: −Σ weight · log p.
-        let weight = -1.0 / self.num_supervised as f32;
-        let weights = vec![weight; batch.tokens.num_supervised()];
-        let (loss, statistics) = forward.weighted_logprobs(&batch.tokens, &weights, 1.0);
-        let logprobs = host_values(statistics.logprob());
+        let tokens = &batch.tokens;
+        let weight = 1.0 / self.num_supervised as f32;
+        let (loss, statistics) = self.objective.loss(forward, batch, self.step, weight);
+        let host = |values: Tensor<1>| host_values(values.inner());
+        let total = |values: Tensor<1>| host(values).into_iter().map(f64::from).sum::<f64>();
+        let logprobs = host(statistics.logprob());
         add_by_component(&mut self.by_component, batch, &logprobs);
-        let entropy = host_values(statistics.entropy());
-        self.entropy_sum += entropy.into_iter().map(f64::from).sum::<f64>();
-        self.num_tokens += batch.tokens.num_tokens();
+        self.entropy_sum += total(statistics.entropy());
+        self.num_correct += total(statistics.correct());
+        self.num_tokens += tokens.num_tokens();
         Some(loss)
     }
 
@@ -249,7 +288,16 @@ impl Stage for Supervised {
             .with("num_tokens", self.num_tokens as u64)
             .with("num_supervised", self.num_supervised as u64)
             .with("entropy", self.entropy_sum / self.num_supervised as f64)
+            .with(
+                "mean_token_accuracy",
+                self.num_correct / self.num_supervised as f64,
+            )
             .with("epoch", self.loader.state().epoch);
+        if self.objective.loss != SupervisedLoss::PLAIN {
+            let sums = self.by_component.values();
+            let (nll, tokens) = sums.fold((0.0, 0), |(a, b), (nll, tokens)| (a + nll, b + tokens));
+            fields.set("nll", nll / tokens as f64);
+        }
         if self.by_component.len() > 1 {
             for (component, (loss, tokens)) in &self.by_component {
                 fields.set(format!("loss/{component}"), loss / *tokens as f64);
@@ -281,7 +329,7 @@ impl Stage for Supervised {
         }
         while !sequences.is_empty() && !should_stop() {
             let rest = sequences.split_off(sequences.len().min(self.shape.batch_size.max(16)));
-            let batch = batch(std::mem::replace(&mut sequences, rest));
+            let batch = batch(std::mem::replace(&mut sequences, rest), 0);
             let logprobs = supervised_logprobs(&model, &batch.tokens, 1.0).logprob();
             add_by_component(&mut totals, &batch, &host_values(logprobs));
         }
@@ -313,7 +361,7 @@ impl Stage for Supervised {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        match self.train.num_skipped() {
+        match self.train.skipped().total() {
             0 => {}
             n => warnings.push(format!(
                 "{n} bad lines were left out (on_bad_record = skip)"
@@ -358,13 +406,72 @@ impl Stage for Supervised {
     }
 }
 
-fn batch(sequences: Vec<Sequence>) -> SupervisedBatch {
+impl Objective {
+    /// That of continued pretraining.
+    pub fn of_cpt(settings: &CptSettings) -> Self {
+        Objective {
+            loss: SupervisedLoss {
+                label_smoothing: settings.label_smoothing,
+                z_loss: settings.z_loss,
+                ..SupervisedLoss::PLAIN
+            },
+            noise: None,
+        }
+    }
+
+    /// That of supervised fine-tuning.
+    pub fn of_sft(settings: &SftSettings, seed: u64) -> Self {
+        let alpha = settings.neftune_noise_alpha;
+        Objective {
+            loss: SupervisedLoss {
+                token_loss: match settings.loss_type {
+                    SftLossType::Nll => TokenLoss::Nll,
+                    SftLossType::Dft => TokenLoss::Dft,
+                },
+                label_smoothing: settings.label_smoothing,
+                z_loss: settings.z_loss,
+            },
+            noise: (alpha > 0.0).then_some(EmbeddingNoise { alpha, seed }),
+        }
+    }
+
+    /// The loss of a micro-batch, each of whose tokens weighs `weight`, and its statistics.
+    fn loss(
+        &self,
+        forward: &Forward,
+        batch: &SupervisedBatch,
+        step: u64,
+        weight: f32,
+    ) -> (Tensor<1>, Logprobs) {
+        let tokens = &batch.tokens;
+        let width = forward.model().config().hidden_size;
+        let noise = self
+            .noise
+            .map(|noise| noise.of_batch(tokens, step, batch.first_sequence, width));
+        let hidden = forward.hidden(tokens, noise.as_deref());
+        if self.loss == SupervisedLoss::PLAIN {
+            // Cross-entropy, −Σ weight · log p, has a gradient that is known before the forward.
+            let weights = vec![-weight; tokens.num_supervised()];
+            return weighted_logprobs_of_hidden(forward.model(), hidden, tokens, &weights, 1.0);
+        }
+        let statistics = logprobs_of_hidden(forward.model(), hidden, tokens, 1.0);
+        let of_tokens = self.loss.of_tokens(TokenStatistics {
+            logprob: statistics.logprob(),
+            logsumexp: statistics.logsumexp(),
+            mean_logit: statistics.mean_logit(),
+        });
+        (of_tokens.sum().mul_scalar(weight), statistics)
+    }
+}
+
+fn batch(sequences: Vec<Sequence>, first_sequence: usize) -> SupervisedBatch {
     let (tokens, components): (Vec<_>, Vec<_>) = sequences
         .into_iter()
         .map(|sequence| (sequence.tokens, sequence.component))
         .unzip();
     SupervisedBatch {
         tokens: TokenBatch::from_sequences(&tokens),
+        first_sequence,
         components,
     }
 }

@@ -35,6 +35,12 @@ impl Store {
                 self.journal
                     .push(time, Level::Warning, step, clean(&message));
             }
+            Event::Preflight(preflight) => {
+                for message in &preflight.warnings {
+                    self.journal
+                        .push(time, Level::Warning, None, clean(message));
+                }
+            }
             Event::Alert(Alert { message, step, .. }) => {
                 self.journal.push(time, Level::Alert, step, clean(&message));
             }

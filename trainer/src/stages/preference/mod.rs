@@ -319,7 +319,7 @@ impl Stage for Preference {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        match self.train.pairs.num_skipped() {
+        match self.train.pairs.skipped().total() {
             0 => {}
             n => warnings.push(format!(
                 "{n} bad lines were left out (on_bad_record = skip)"

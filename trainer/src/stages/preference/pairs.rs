@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use datasets::{
-    ChatTokenizer, DocumentStart, JsonlSource, OnBadRecord, PreferencePair, SharedPrompt,
-    SupervisedTokens, TokenBatch, Truncation,
+    ChatTokenizer, DocumentStart, JsonlSource, Location, OnBadRecord, PreferencePair, SharedPrompt,
+    SkippedRecords, SupervisedTokens, TokenBatch, Truncation,
 };
 
 use crate::TrainError;
@@ -73,9 +73,19 @@ impl Pairs {
         self.len() == 0
     }
 
+    /// Where one of them stands.
+    pub fn location(&self, record: usize) -> Location {
+        self.source.location(record)
+    }
+
     /// Bad lines left out at the recipe's wish.
-    pub fn num_skipped(&self) -> usize {
-        self.source.skipped().total()
+    pub fn skipped(&self) -> &SkippedRecords {
+        self.source.skipped()
+    }
+
+    /// What makes tokens of them.
+    pub fn tokenizer(&self) -> &ChatTokenizer {
+        &self.tokenizer
     }
 
     /// One pair, cut to the longest length; `None` where nothing of an answer is left.
@@ -84,13 +94,16 @@ impl Pairs {
         record: usize,
         truncation: &mut Truncation,
     ) -> Result<Option<Pair>, TrainError> {
-        let pair = self.source.get(record)?;
-        let (chosen, rejected) = self
-            .tokenizer
-            .supervise_pair(&pair)
-            .map_err(|error| error.at(self.source.location(record)))?;
+        let (chosen, rejected) = self.whole(record)?;
         let pair = truncation.pair(chosen, rejected);
         Ok(pair.map(|(chosen, rejected)| Pair::new(record, chosen, rejected)))
+    }
+
+    /// Both sides of one pair, prompt and answer, before anything is cut.
+    pub fn whole(&self, record: usize) -> Result<(SupervisedTokens, SupervisedTokens), TrainError> {
+        let pair = self.source.get(record)?;
+        let sides = self.tokenizer.supervise_pair(&pair);
+        Ok(sides.map_err(|error| error.at(self.source.location(record)))?)
     }
 }
 
@@ -105,11 +118,6 @@ impl Pairs {
         let messages = [pair.prompt, pair.chosen].concat();
         let question = Question::of_conversation(&messages, &self.tokenizer);
         Ok(question.map_err(|error| error.at(self.source.location(record)))?)
-    }
-
-    /// The tokenizer with its chat template.
-    pub fn tokenizer(&self) -> &ChatTokenizer {
-        &self.tokenizer
     }
 }
 
