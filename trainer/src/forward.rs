@@ -135,7 +135,7 @@ fn owned(data: TensorData) -> TensorData {
     TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().clone(), data.dtype())
 }
 
-/// Carries the gradient of what came out of the last layer to the embeddings.
+/// Carries the gradient of what came out of the last layer down to the lowest parameter that trains.
 fn walk_back(
     model: &CausalLm,
     pass: BlockInputs,
@@ -151,7 +151,12 @@ fn walk_back(
     let through = |output: Tensor<2>, gradient: Tensor<2>| -> Gradients {
         (output * Tensor::from_inner(gradient)).sum().backward()
     };
+    // Without an embedding to train, the lowest trained layer needs no gradient of its input.
+    let lowest = model.lowest_trained_layer();
     for (layer, input) in inputs.into_iter().enumerate().rev() {
+        if lowest.is_some_and(|lowest| layer < lowest) {
+            return;
+        }
         let input = match input {
             Kept::Device(input) => input,
             Kept::Host(data) => {
@@ -159,14 +164,21 @@ fn walk_back(
                 Tensor::from_data(data, (&gradient.device(), dtype))
             }
         };
-        let input = Tensor::from_inner(input).require_grad();
+        let input = Tensor::from_inner(input);
+        let input = match lowest == Some(layer) {
+            true => input,
+            false => input.require_grad(),
+        };
         let mut block = model.packed_pass(&segments);
         let output = model.layer(layer, input.clone(), &mut block);
         let mut gradients = through(output, gradient);
+        buffer.add(model, &mut gradients);
+        if lowest == Some(layer) {
+            return;
+        }
         gradient = input
             .grad_remove(&mut gradients)
             .expect("a layer depends on its input");
-        buffer.add(model, &mut gradients);
     }
     let mut gradients = through(model.embed(&ids), gradient);
     buffer.add(model, &mut gradients);

@@ -26,5 +26,6 @@ pub mod stage;
 pub mod stages;
 pub mod table;
 pub mod train_loop;
+pub mod trainable;
 
 pub use error::TrainError;

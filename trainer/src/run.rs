@@ -34,10 +34,11 @@ use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
-use crate::stages::rl::Rl;
+use crate::stages::rl::{Reference, Rl};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Sequences, Supervised};
 use crate::train_loop::{Outcome, Training};
+use crate::trainable::trainable;
 
 /// Sequences the sampler decodes at a time.
 const MAX_BATCH_SIZE: usize = 64;
@@ -130,10 +131,14 @@ fn run_locked(
         }
         StageSettings::Rl(settings) => {
             let device = request.device.device.clone();
-            let reference = (settings.beta > 0.0)
-                .then(|| CausalLm::load(&request.model_dir, &device, compute))
-                .transpose()?
-                .map(|(model, _)| model);
+            let reference = match settings.beta > 0.0 {
+                false => Reference::None,
+                true if recipe.model.lora_r > 0 => Reference::WithoutAdapters,
+                true => {
+                    let (model, _) = CausalLm::load(&request.model_dir, &device, compute)?;
+                    Reference::Model(Box::new(model))
+                }
+            };
             let stage = rl_stage(&context, settings, reference)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
@@ -179,15 +184,18 @@ impl Context<'_> {
             return Ok(RunEnd::AlreadyFinished);
         }
         let device = request.device.device.clone().autodiff();
+        let trainable = trainable(&self.recipe.model);
         let mut optimizer = AdamW::new(&self.recipe.optimizer);
         let resumes = start.checkpoint.is_some() || self.has_logged_steps(run_dir)?;
         let model = match &start.checkpoint {
             Some((dir, state)) => {
                 stage.restore(&state.stage_state)?;
-                restore(dir, &device, compute, &mut optimizer)?
+                let on = (&device, compute);
+                restore(dir, self.model_dir, &trainable, on, &mut optimizer)?
             }
             None => {
-                let (model, report) = CausalLm::load(self.model_dir, &device, compute)?;
+                let (model, report) =
+                    CausalLm::load_to_train(self.model_dir, &device, compute, &trainable)?;
                 for warning in &report.warnings {
                     self.warn(&warning.to_string())?;
                 }
@@ -247,7 +255,7 @@ impl Context<'_> {
             step,
             total_steps,
             best,
-            tokenizer_dir: self.model_dir.to_owned(),
+            source_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
         };
@@ -324,7 +332,7 @@ impl Context<'_> {
             parameters: model.config().num_parameters(),
             seed: recipe.model.seed,
             total_steps,
-            fields: Fields::new(),
+            fields: Fields::new().with("trained_parameters", model.num_trained_parameters()),
         })?)
     }
 
@@ -461,7 +469,7 @@ fn preference_stage(
 fn rl_stage(
     context: &Context,
     settings: &RlSettings,
-    reference: Option<CausalLm>,
+    reference: Reference,
 ) -> Result<Rl, TrainError> {
     let recipe = context.recipe;
     let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;

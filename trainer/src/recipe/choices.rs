@@ -191,6 +191,26 @@ choices! {
         False = "false",
     }
 
+    /// A linear layer of a block, or all of them.
+    pub enum LoraTarget {
+        /// The seven that follow.
+        AllLinear = "all-linear",
+        /// Queries.
+        QProj = "q_proj",
+        /// Keys.
+        KProj = "k_proj",
+        /// Values.
+        VProj = "v_proj",
+        /// What attention puts out.
+        OProj = "o_proj",
+        /// The gate of the feed-forward layer.
+        GateProj = "gate_proj",
+        /// What the gate lets through.
+        UpProj = "up_proj",
+        /// What the feed-forward layer puts out.
+        DownProj = "down_proj",
+    }
+
     /// How the token losses of a step's completions are averaged.
     pub enum PolicyLossType {
         /// The mean over each completion's tokens, then over completions.

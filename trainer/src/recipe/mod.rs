@@ -34,8 +34,9 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 pub use choices::{
-    Dtype, FDivergenceType, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite,
-    Optim, PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns, UnknownWord,
+    Dtype, FDivergenceType, GradientCheckpointing, LoraTarget, LrSchedulerType, OnBadRecord,
+    OnNonfinite, Optim, PolicyLossType, PreferenceLossType, ScaleRewards, StageName, TrainTurns,
+    UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

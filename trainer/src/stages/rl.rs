@@ -31,8 +31,7 @@ pub struct Rl {
     prompts: Prompts,
     eval: Option<Prompts>,
     sampler: Sampler,
-    /// The policy that KL is measured to.
-    reference: Option<CausalLm>,
+    reference: Reference,
     loader: Loader,
     /// Prompts in a micro-batch, micro-batches in a step.
     batch: [usize; 2],
@@ -41,6 +40,16 @@ pub struct Rl {
     current: Vec<RolloutBatch>,
     denominator: Denominator,
     step: StepRecord,
+}
+
+/// The policy that KL is measured to.
+pub enum Reference {
+    /// There is no KL term.
+    None,
+    /// A model of its own.
+    Model(Box<CausalLm>),
+    /// The policy itself without its adapters, which are all that trains.
+    WithoutAdapters,
 }
 
 /// What is measured over the micro-batches of a step.
@@ -68,7 +77,7 @@ impl Rl {
         prompts: Prompts,
         eval: Option<Prompts>,
         sampler: Sampler,
-        reference: Option<CausalLm>,
+        reference: Reference,
         batch: [usize; 2],
         [seed, shuffle]: [Option<u64>; 2],
     ) -> Self {
@@ -153,10 +162,17 @@ impl Rl {
         let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
         self.denominator.num_tokens = sequences.map(|s| s.completion.len()).sum();
         self.denominator.num_completions = groups.len() * num_generations;
-        if let Some(reference) = &self.reference {
-            for batch in &mut self.current {
-                batch.set_reference(reference, self.settings.temperature);
+        let without_adapters;
+        let reference = match &self.reference {
+            Reference::None => return Ok(()),
+            Reference::Model(reference) => reference,
+            Reference::WithoutAdapters => {
+                without_adapters = model.valid().without_adapters();
+                &without_adapters
             }
+        };
+        for batch in &mut self.current {
+            batch.set_reference(reference, self.settings.temperature);
         }
         Ok(())
     }
@@ -239,7 +255,7 @@ impl Stage for Rl {
         fields.set("clip_ratio/low_mean", low as f64 / tokens);
         fields.set("clip_ratio/high_mean", high as f64 / tokens);
         fields.set("clip_ratio/region_mean", (low + high) as f64 / tokens);
-        if self.reference.is_some() {
+        if !matches!(self.reference, Reference::None) {
             fields.set("kl", record.stats.kl / tokens);
         }
         // With top-k or top-p the sampler's distribution is another one than training's.
