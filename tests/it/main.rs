@@ -13,6 +13,8 @@ mod grpo;
 mod import;
 mod kernels;
 mod killed;
+mod lora;
+mod lora_runs;
 mod merge;
 mod parity;
 mod preference;

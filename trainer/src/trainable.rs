@@ -6,22 +6,18 @@ use crate::recipe::{LoraTarget, ModelSettings};
 
 /// The parameters that a recipe trains.
 pub fn trainable(settings: &ModelSettings) -> Trainable {
-    let target_modules = settings.lora_target_modules.iter().flat_map(|target| {
-        let named: &[&str] = match target {
-            LoraTarget::AllLinear => &LINEAR_MODULES,
-            one => &[one.as_str()],
-        };
-        named
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect::<Vec<_>>()
-    });
+    let targets = &settings.lora_target_modules;
+    let is_target = |name: &&str| {
+        let named = |target: &LoraTarget| target.as_str() == *name;
+        targets.contains(&LoraTarget::AllLinear) || targets.iter().any(named)
+    };
+    let target_modules = LINEAR_MODULES.into_iter().filter(is_target);
     Trainable {
         lora: (settings.lora_r > 0).then(|| LoraConfig {
             r: settings.lora_r,
             alpha: settings.lora_alpha,
             use_rslora: settings.use_rslora,
-            target_modules: target_modules.collect(),
+            target_modules: target_modules.map(str::to_owned).collect(),
             seed: settings.seed,
         }),
         freeze_embeddings: settings.freeze_embeddings,
