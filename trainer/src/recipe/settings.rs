@@ -22,8 +22,8 @@ settings! {
         /// Unset, a stage starts from the stage before it.
         model_name_or_path: Option<PathBuf> =
             Spec::new(Kind::Path).aliases(&["model", "base_model"]);
-        /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; master
-        /// weights are float32 whatever it is.
+        /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; weights
+        /// that train are float32 whatever it is.
         dtype: Dtype = choice(Dtype::NAMES).default("'auto'");
         /// Compute each block again in the backward pass instead of keeping all that it made: memory
         /// for a third more time. auto does where the model has a billion parameters or more.
