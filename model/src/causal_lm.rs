@@ -32,6 +32,8 @@ pub struct CausalLm {
     device: Device,
     trainable: Arc<Trainable>,
     adapters: Adapters,
+    /// What frozen weights of blocks are read from, where they are not kept.
+    streamed: Option<Arc<Checkpoint>>,
 }
 
 /// The four families.
@@ -82,7 +84,9 @@ impl CausalLm {
         let checkpoint = Checkpoint::open(dir)?;
         let report = checkpoint.validate(&config)?;
         let weights = Weights::from_checkpoint(&checkpoint, device).trained(trainable, dtype);
-        Ok((Self::build(config, &weights, device, dtype)?, report))
+        let mut model = Self::build(config, &weights, device, dtype)?;
+        model.streamed = trainable.stream_frozen_blocks.then(|| Arc::new(checkpoint));
+        Ok((model, report))
     }
 
     /// An untrained model: matrices of standard deviation `std` from `seed`.
@@ -115,6 +119,7 @@ impl CausalLm {
             device: device.clone(),
             trainable: Arc::new(weights.trainable().clone()),
             adapters: Adapters::On,
+            streamed: None,
         })
     }
 
@@ -136,6 +141,11 @@ impl CausalLm {
     /// Which of its parameters train.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
+    }
+
+    /// The file of what is frozen of its blocks, where that is read each time a block runs.
+    pub(crate) fn streamed(&self) -> Option<&Checkpoint> {
+        self.streamed.as_deref()
     }
 
     /// The model without gradients, sharing its tensors: for generation and scoring.
@@ -261,6 +271,11 @@ impl CausalLm {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub fn layer(&self, index: usize, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        if let Some(checkpoint) = &self.streamed {
+            let read = |name: &str| checkpoint.read_f32(name);
+            let output = self.replaced_layer(index, x, pass, read);
+            return output.expect("the file was checked when it was opened, and is still mapped");
+        }
         each_family!(self.decoder(), model => model.layers[index].forward(x, pass))
     }
 

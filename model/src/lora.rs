@@ -46,6 +46,9 @@ pub struct Trainable {
     pub lora: Option<LoraConfig>,
     /// Whether the embedding stays as it is, and with it a head that is tied to it.
     pub freeze_embeddings: bool,
+    /// Whether what is frozen of a block is read from the model's file each time the block runs, and
+    /// dropped after it.
+    pub stream_frozen_blocks: bool,
 }
 
 /// What adapters are like.
@@ -67,6 +70,11 @@ impl Trainable {
     /// Whether the model's own parameter of this name trains.
     pub(crate) fn trains(&self, name: &str) -> bool {
         self.lora.is_none() && !(self.freeze_embeddings && name == EMBEDDING)
+    }
+
+    /// Whether the model's own parameter of this name is not kept in memory.
+    pub(crate) fn streams(&self, name: &str) -> bool {
+        self.stream_frozen_blocks && !self.trains(name) && name.starts_with("model.layers.")
     }
 }
 

@@ -10,7 +10,7 @@ use crate::checkpoint::{
     write_checkpoint,
 };
 use crate::layers::merged;
-use crate::{CausalLm, Error, Pass};
+use crate::{CausalLm, Error, Pass, Trainable};
 
 impl CausalLm {
     /// Writes `config.json` and the weights, in `dtype`, into a folder that holds neither. Adapters
@@ -20,13 +20,22 @@ impl CausalLm {
     /// A file exists or cannot be written.
     pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<Written, Error> {
         let parameters = self.parameters();
-        let merged = |tensor: &TensorToWrite| -> Option<Tensor<2>> {
+        let own = |tensor: &TensorToWrite| -> Result<Tensor<1>, CheckpointError> {
+            if let Some(parameter) = parameters.get(&tensor.name) {
+                return Ok(parameter.clone());
+            }
+            let source = self.streamed().expect("a parameter is kept or streamed");
+            let values = source.read_f32(&tensor.name)?;
+            let device = self.device().clone().inner();
+            Ok(Tensor::from_floats(values.as_slice(), &device))
+        };
+        let merged = |tensor: &TensorToWrite, own: &Tensor<1>| -> Option<Tensor<2>> {
             let lora = self.lora()?;
             let layer = tensor.name.strip_suffix(".weight")?;
             let a = parameters.get(&format!("{layer}.lora_A.weight"))?.clone();
             let b = parameters.get(&format!("{layer}.lora_B.weight"))?.clone();
             let (output, input) = (tensor.shape[0], tensor.shape[1]);
-            let weight = parameters[&tensor.name].clone().reshape([output, input]);
+            let weight = own.clone().reshape([output, input]);
             let adapter = [a.reshape([lora.r, input]), b.reshape([output, lora.r])];
             Some(merged(weight, adapter, lora.scale()))
         };
@@ -46,9 +55,10 @@ impl CausalLm {
             &tensors,
             DEFAULT_MAX_SHARD_BYTES,
             |tensor| -> Result<_, CheckpointError> {
-                let values = match merged(tensor) {
+                let own = own(tensor)?;
+                let values = match merged(tensor, &own) {
                     Some(weight) => host_values(weight),
-                    None => host_values(parameters[&tensor.name].clone()),
+                    None => host_values(own),
                 };
                 Ok(TensorData::Float32(Cow::Owned(values)))
             },
@@ -57,8 +67,13 @@ impl CausalLm {
     }
 
     /// Every parameter under its Hugging Face name, flattened; adapters under PEFT's.
+    /// Those that are not kept in memory are left out.
     pub fn parameters(&self) -> BTreeMap<String, Tensor<1>> {
-        let mut collector = Collector::default();
+        let mut collector = Collector {
+            path: Vec::new(),
+            parameters: BTreeMap::new(),
+            trainable: self.trainable(),
+        };
         self.visit(&mut collector);
         collector.parameters
     }
@@ -127,13 +142,13 @@ impl ModuleVisitor for TrainedNames {
     }
 }
 
-#[derive(Default)]
-struct Collector {
+struct Collector<'a> {
     path: Vec<String>,
     parameters: BTreeMap<String, Tensor<1>>,
+    trainable: &'a Trainable,
 }
 
-impl ModuleVisitor for Collector {
+impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -143,8 +158,11 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val().inner().flatten(0, D - 1);
-        self.parameters.insert(parameter_name(&self.path), tensor);
+        let name = parameter_name(&self.path);
+        if name.contains(".lora_") || !self.trainable.streams(&name) {
+            let tensor = param.val().inner().flatten(0, D - 1);
+            self.parameters.insert(name, tensor);
+        }
     }
 }
 

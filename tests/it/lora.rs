@@ -35,7 +35,7 @@ fn lora() -> LoraConfig {
 fn new_adapters(family: &str, device: &Device) -> CausalLm {
     let trainable = Trainable {
         lora: Some(lora()),
-        freeze_embeddings: false,
+        ..Trainable::default()
     };
     let dir = golden::model_dir(family);
     let loaded = CausalLm::load_to_train(&dir, device, DType::F32, &trainable);
@@ -261,8 +261,8 @@ fn recomputation_gives_the_bits_of_a_whole_graph_with_frozen_parameters() {
         let device = device.autodiff();
         for family in golden::FAMILIES {
             let trainable = Trainable {
-                lora: None,
                 freeze_embeddings: true,
+                ..Trainable::default()
             };
             let dir = golden::model_dir(family);
             let frozen = CausalLm::load_to_train(&dir, &device, DType::F32, &trainable);
@@ -368,7 +368,7 @@ fn ten_steps_follow_peft() {
         let dir = golden::dir().join("lora").join(family);
         let trainable = Trainable {
             lora: Some(LoraConfig::from_peft(&dir).expect("PEFT's configuration reads")),
-            freeze_embeddings: false,
+            ..Trainable::default()
         };
         let model_dir = golden::model_dir(family);
         let loaded = CausalLm::load_to_train(&model_dir, &device, DType::F32, &trainable);
@@ -447,7 +447,7 @@ fn a_frozen_matrix_stays_in_the_dtype_that_the_file_and_the_computation_share() 
     assert_eq!(stored, Some(Dtype::Bfloat16));
     let trainable = Trainable {
         lora: Some(lora()),
-        freeze_embeddings: false,
+        ..Trainable::default()
     };
     let device = Device::flex();
     for (dtype, frozen) in [(DType::BF16, DType::BF16), (DType::F32, DType::F32)] {

@@ -10,6 +10,7 @@ use kernels::{Logprobs, Segment, Segments};
 use model::CausalLm;
 
 use crate::optimizer::GradientBuffer;
+use crate::recipe::{GradientCheckpointing, ModelSettings};
 
 /// A model in training: forward passes, and the way back through them.
 ///
@@ -32,6 +33,29 @@ pub enum Recompute {
     Blocks,
     /// The same, in the host's memory.
     BlocksOnHost,
+}
+
+/// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
+const RECOMPUTE_FROM: u64 = 1_000_000_000;
+
+impl Recompute {
+    /// What a recipe asks for.
+    pub fn of(settings: &ModelSettings, model: &CausalLm) -> Self {
+        let keeps_all = match settings.gradient_checkpointing {
+            GradientCheckpointing::True => false,
+            GradientCheckpointing::False => true,
+            GradientCheckpointing::Auto => model.config().num_parameters() < RECOMPUTE_FROM,
+        };
+        // A whole graph would hold every block that was streamed.
+        match (
+            keeps_all && !settings.stream_frozen_blocks,
+            settings.activation_offloading,
+        ) {
+            (true, _) => Recompute::Nothing,
+            (false, true) => Recompute::BlocksOnHost,
+            (false, false) => Recompute::Blocks,
+        }
+    }
 }
 
 /// A recomputed pass on its way back.

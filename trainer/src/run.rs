@@ -24,8 +24,8 @@ use crate::forward::Recompute;
 use crate::interrupt;
 use crate::optimizer::AdamW;
 use crate::recipe::{
-    self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
-    Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
+    self, CptSettings, Dtype, PoSettings, PreferenceLossType, Recipe, RlSettings, SftSettings,
+    StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler};
 use crate::say;
@@ -249,7 +249,7 @@ impl Context<'_> {
             log: self.log.clone(),
             samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
-            recompute: recompute(&self.recipe.model, &model),
+            recompute: Recompute::of(&self.recipe.model, &model),
             model,
             optimizer,
             step,
@@ -524,20 +524,6 @@ fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
         place: "reward_funcs".to_owned(),
         source,
     })
-}
-
-/// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
-const RECOMPUTE_FROM: u64 = 1_000_000_000;
-
-fn recompute(settings: &ModelSettings, model: &CausalLm) -> Recompute {
-    let large = model.config().num_parameters() >= RECOMPUTE_FROM;
-    match (settings.gradient_checkpointing, large) {
-        (GradientCheckpointing::False, _) | (GradientCheckpointing::Auto, false) => {
-            Recompute::Nothing
-        }
-        _ if settings.activation_offloading => Recompute::BlocksOnHost,
-        _ => Recompute::Blocks,
-    }
 }
 
 /// What `--dtype` means on a device.

@@ -21,5 +21,6 @@ pub fn trainable(settings: &ModelSettings) -> Trainable {
             seed: settings.seed,
         }),
         freeze_embeddings: settings.freeze_embeddings,
+        stream_frozen_blocks: settings.stream_frozen_blocks,
     }
 }

@@ -113,17 +113,20 @@ impl<'a> Weights<'a> {
         let Source::Checkpoint(checkpoint) = self.source else {
             unreachable!("only called with a checkpoint")
         };
+        if self.trainable.streams(name) {
+            // One zero that says the shape and the dtype; who runs the block reads the values.
+            let dtype = self.dtype_of::<D>(name, stored_dtype(checkpoint, name)?);
+            let zero = TensorData::new(vec![0.0f32], [1; D]);
+            let tensor = Tensor::<D>::from_data(zero, (self.device, dtype)).expand(shape);
+            return Ok(Param::initialized(ParamId::new(), tensor));
+        }
         let values = checkpoint.read_f32(name)?;
         assert_eq!(
             values.len(),
             shape.iter().product::<usize>(),
             "{name}: the checkpoint was validated"
         );
-        let stored = match checkpoint.tensor(name)?.dtype {
-            Dtype::Bfloat16 => DType::BF16,
-            Dtype::Float16 => DType::F16,
-            _ => DType::F32,
-        };
+        let stored = stored_dtype(checkpoint, name)?;
         Ok(self.parameter(name, values, shape, stored))
     }
 
@@ -135,15 +138,27 @@ impl<'a> Weights<'a> {
         stored: DType,
     ) -> Param<Tensor<D>> {
         let is_trained = self.trainable.trains(name);
-        // Norms and biases weigh nothing, and a norm is computed in float32.
-        let dtype = match D == 2 && !is_trained && stored == self.dtype {
-            true => stored,
-            false => DType::F32,
-        };
+        let dtype = self.dtype_of::<D>(name, stored);
         let tensor = Tensor::from_data(TensorData::new(values, shape), (self.device, dtype));
         let tensor = if is_trained { tracked(tensor) } else { tensor };
         Param::initialized(ParamId::new(), tensor)
     }
+
+    /// What a parameter is kept in. Norms and biases weigh nothing, and a norm is computed in float32.
+    fn dtype_of<const D: usize>(&self, name: &str, stored: DType) -> DType {
+        match D == 2 && !self.trainable.trains(name) && stored == self.dtype {
+            true => stored,
+            false => DType::F32,
+        }
+    }
+}
+
+fn stored_dtype(checkpoint: &Checkpoint, name: &str) -> Result<DType, Error> {
+    Ok(match checkpoint.tensor(name)?.dtype {
+        Dtype::Bfloat16 => DType::BF16,
+        Dtype::Float16 => DType::F16,
+        _ => DType::F32,
+    })
 }
 
 /// Asks for the tensor's gradient, where its device computes gradients.

@@ -238,6 +238,10 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
         );
         errors.push(RecipeError::new(None, message).hint("their sum may be 1 at most"));
     }
+    if recipe.model.stream_frozen_blocks && recipe.model.lora_r == 0 {
+        let message = "stream_frozen_blocks = true, and no block is frozen";
+        errors.push(RecipeError::new(None, message).hint("set lora_r above 0, which freezes them"));
+    }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));
     }

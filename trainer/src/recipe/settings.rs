@@ -44,6 +44,9 @@ settings! {
         use_rslora: bool = boolean().default("false");
         /// Leave the embedding as it is, and with it a head that is tied to it. Adapters do so anyway.
         freeze_embeddings: bool = boolean().default("false");
+        /// Read what is frozen of a block from the model's file each time the block runs, forward and
+        /// again backward, instead of keeping it: memory for time. It needs lora_r above 0.
+        stream_frozen_blocks: bool = boolean().default("false");
         /// Seed of everything random: sampling, shuffling, initialisation.
         seed: u64 = integer(0, i64::MAX).default("42");
     }
