@@ -3,7 +3,7 @@
 //!
 //! An adapter's parameters are called as PEFT calls them, without its prefix:
 //! `model.layers.0.self_attn.q_proj.lora_A.weight`. With adapters, they alone train: no gradient of
-//! another parameter is ever computed. There is no dropout.
+//! a matrix among the others is ever computed. There is no dropout.
 
 use std::borrow::Cow;
 use std::path::Path;

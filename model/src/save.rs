@@ -195,7 +195,8 @@ impl CausalLm {
         }
     }
 
-    /// A layer with the values that `values` has for its own parameters, and not its adapters'.
+    /// Runs a layer with the values that `values` has for its own parameters; its adapters stay as they
+    /// are.
     pub(crate) fn replaced_layer<E>(
         &self,
         index: usize,
