@@ -69,7 +69,7 @@ struct BlockInputs {
 }
 
 enum Kept {
-    Device(Tensor<2>),
+    Device(Box<Tensor<2>>),
     Host(TensorData),
 }
 
@@ -127,7 +127,7 @@ impl<'a> Forward<'a> {
         for layer in 0..model.config().num_hidden_layers {
             inputs.push(match self.recompute {
                 Recompute::BlocksOnHost => Kept::Host(owned(x.to_data())),
-                _ => Kept::Device(x.clone()),
+                _ => Kept::Device(Box::new(x.clone())),
             });
             x = model.layer(layer, x, &mut pass);
         }
@@ -182,7 +182,7 @@ fn walk_back(
             return;
         }
         let input = match input {
-            Kept::Device(input) => input,
+            Kept::Device(input) => *input,
             Kept::Host(data) => {
                 let dtype = data.dtype();
                 Tensor::from_data(data, (&gradient.device(), dtype))
