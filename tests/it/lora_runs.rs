@@ -201,7 +201,7 @@ fn a_frozen_embedding_keeps_its_bytes_and_everything_else_trains() {
 
 #[test]
 fn streamed_blocks_give_the_bits_of_resident_ones() {
-    for (stage, family) in [("sft", "gemma3"), ("rl", "qwen2")] {
+    for (stage, family) in [("sft", "gemma3"), ("po", "gemma2"), ("rl", "qwen2")] {
         let dir = scratch(&format!("lora-streamed-{stage}"));
         let sets = ["lora_r=4", "max_steps=3", "max_completion_length=6"];
         let resident = [&sets[..], &["gradient_checkpointing=true"]].concat();

@@ -144,7 +144,12 @@ fn run_locked(
         }
         StageSettings::Po(settings) => {
             let device = request.device.device.clone();
-            let load = || Ok(CausalLm::load(&request.model_dir, &device, compute)?.0);
+            // As in training, so that it fits wherever that does.
+            let load = || {
+                let (dir, trainable) = (&request.model_dir, trainable(&recipe.model));
+                let (model, _) = CausalLm::load_to_train(dir, &device, compute, &trainable)?;
+                Ok(model.without_adapters())
+            };
             let stage = preference_stage(&context, settings, run_dir, &load)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
