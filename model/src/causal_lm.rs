@@ -9,9 +9,10 @@ use kernels::{
 };
 
 use crate::checkpoint::{Checkpoint, Dtype, LoadReport};
-use crate::config::{Family, LayerKind, ModelConfig};
+use crate::config::{EMBEDDING, Family, LayerKind, ModelConfig};
 use crate::gemma2::Gemma2;
 use crate::gemma3::Gemma3;
+use crate::lora::{Adapters, Trainable};
 use crate::pass::Mode;
 use crate::qwen2::Qwen2;
 use crate::qwen3::Qwen3;
@@ -29,6 +30,10 @@ pub struct CausalLm {
     /// What the blocks compute in; parameters are float32.
     dtype: DType,
     device: Device,
+    trainable: Arc<Trainable>,
+    adapters: Adapters,
+    /// What frozen weights of blocks are read from, where they are not kept.
+    streamed: Option<Arc<Checkpoint>>,
 }
 
 /// The four families.
@@ -61,11 +66,27 @@ impl CausalLm {
     /// # Errors
     /// `config.json` or a tensor is missing, broken, or not what the other says.
     pub fn load(dir: &Path, device: &Device, dtype: DType) -> Result<(Self, LoadReport), Error> {
+        Self::load_to_train(dir, device, dtype, &Trainable::default())
+    }
+
+    /// As [`Self::load`], with what trains on a device that computes gradients. Adapters are new
+    /// ones. A frozen matrix that the file has in `dtype` stays in it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_to_train(
+        dir: &Path,
+        device: &Device,
+        dtype: DType,
+        trainable: &Trainable,
+    ) -> Result<(Self, LoadReport), Error> {
         let config = ModelConfig::from_dir(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
         let report = checkpoint.validate(&config)?;
-        let weights = Weights::from_checkpoint(&checkpoint, device);
-        Ok((Self::build(config, &weights, device, dtype)?, report))
+        let weights = Weights::from_checkpoint(&checkpoint, device).trained(trainable, dtype);
+        let mut model = Self::build(config, &weights, device, dtype)?;
+        model.streamed = trainable.stream_frozen_blocks.then(|| Arc::new(checkpoint));
+        Ok((model, report))
     }
 
     /// An untrained model: matrices of standard deviation `std` from `seed`.
@@ -96,6 +117,9 @@ impl CausalLm {
             rotary: Arc::new(rotary),
             dtype,
             device: device.clone(),
+            trainable: Arc::new(weights.trainable().clone()),
+            adapters: Adapters::On,
+            streamed: None,
         })
     }
 
@@ -114,11 +138,30 @@ impl CausalLm {
         self.dtype
     }
 
+    /// Which of its parameters train.
+    pub fn trainable(&self) -> &Trainable {
+        &self.trainable
+    }
+
+    /// The file of what is frozen of its blocks, where that is read each time a block runs.
+    pub(crate) fn streamed(&self) -> Option<&Checkpoint> {
+        self.streamed.as_deref()
+    }
+
     /// The model without gradients, sharing its tensors: for generation and scoring.
     pub fn valid(&self) -> Self {
         CausalLm {
             decoder: Some(self.decoder().valid()),
             device: self.device.clone().inner(),
+            ..self.clone()
+        }
+    }
+
+    /// The model without what its adapters add, sharing its tensors: the reference that a policy of
+    /// adapters began as.
+    pub fn without_adapters(&self) -> Self {
+        CausalLm {
+            adapters: Adapters::Off,
             ..self.clone()
         }
     }
@@ -210,7 +253,7 @@ impl CausalLm {
     fn pass<'a>(&self, mode: Mode<'a>) -> Pass<'a> {
         let positions = mode.positions();
         let tables = [0, 1].map(|kind: usize| self.rotary[kind].table(positions.clone()));
-        Pass::new(mode, tables)
+        Pass::new(mode, tables, self.adapters)
     }
 
     /// What the first layer takes: the tokens' embeddings, in the dtype of the computation.
@@ -228,7 +271,40 @@ impl CausalLm {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub fn layer(&self, index: usize, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        if let Some(checkpoint) = &self.streamed {
+            let read = |name: &str| checkpoint.read_f32(name);
+            let output = self.replaced_layer(index, x, pass, read);
+            return output.expect("the file was checked when it was opened, and is still mapped");
+        }
         each_family!(self.decoder(), model => model.layers[index].forward(x, pass))
+    }
+
+    /// As [`Self::layer`], of a copy whose parameters `mapper` has changed.
+    pub(crate) fn mapped_layer<M: ModuleMapper>(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        pass: &mut Pass,
+        mapper: &mut M,
+    ) -> Tensor<2> {
+        each_family!(self.decoder(), model => {
+            model.layers[index].clone().map(mapper).forward(x, pass)
+        })
+    }
+
+    /// The lowest layer that has a parameter to train; `None` where the embedding trains below them
+    /// all. A gradient need not go further down.
+    pub fn lowest_trained_layer(&self) -> Option<usize> {
+        let trained = self.trained_parameters();
+        if trained.contains_key(EMBEDDING) {
+            return None;
+        }
+        let layer = |name: &String| {
+            let rest = name.strip_prefix("model.layers.")?;
+            rest.split('.').next()?.parse::<usize>().ok()
+        };
+        let lowest = trained.keys().filter_map(layer).min();
+        Some(lowest.unwrap_or(self.config.num_hidden_layers))
     }
 
     /// The final norm.
@@ -311,7 +387,7 @@ impl ModelConfig {
     }
 }
 
-fn checkpoint_dtype(dtype: DType) -> Dtype {
+pub(crate) fn checkpoint_dtype(dtype: DType) -> Dtype {
     match dtype {
         DType::BF16 => Dtype::Bfloat16,
         DType::F16 => Dtype::Float16,

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use kernels::{AttentionOptions, CacheRows, RotaryTable, Segments};
 
 use crate::config::LayerKind;
+use crate::lora::Adapters;
 use crate::{KvCache, Part};
 
 /// What the blocks are told about the tokens of one forward pass: their positions, which of them
@@ -13,6 +14,7 @@ pub struct Pass<'a> {
     mode: Mode<'a>,
     /// Rotary tables of full and of sliding layers.
     tables: [RotaryTable; 2],
+    adapters: Adapters,
     /// What the blocks computed on the way, where someone watches.
     parts: Option<RefCell<Vec<Part>>>,
 }
@@ -45,10 +47,11 @@ impl Mode<'_> {
 }
 
 impl<'a> Pass<'a> {
-    pub(crate) fn new(mode: Mode<'a>, tables: [RotaryTable; 2]) -> Self {
+    pub(crate) fn new(mode: Mode<'a>, tables: [RotaryTable; 2], adapters: Adapters) -> Self {
         Pass {
             mode,
             tables,
+            adapters,
             parts: None,
         }
     }
@@ -82,6 +85,11 @@ impl<'a> Pass<'a> {
             LayerKind::Full => &self.tables[0],
             LayerKind::Sliding => &self.tables[1],
         }
+    }
+
+    /// Whether the linear layers' adapters count.
+    pub(crate) fn has_adapters(&self) -> bool {
+        self.adapters == Adapters::On
     }
 
     /// `x · weightᵀ`. In generation a row's result does not depend on the other rows.

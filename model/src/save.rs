@@ -9,16 +9,36 @@ use crate::checkpoint::{
     CheckpointError, DEFAULT_MAX_SHARD_BYTES, Dtype, TensorData, TensorToWrite, Written,
     write_checkpoint,
 };
-use crate::layers::trained;
-use crate::{CausalLm, Error};
+use crate::layers::merged;
+use crate::{CausalLm, Error, Pass, Trainable};
 
 impl CausalLm {
-    /// Writes `config.json` and the weights, in `dtype`, into a folder that holds neither.
+    /// Writes `config.json` and the weights, in `dtype`, into a folder that holds neither. Adapters
+    /// are merged into the weights, in float32 before that is rounded.
     ///
     /// # Errors
     /// A file exists or cannot be written.
     pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<Written, Error> {
         let parameters = self.parameters();
+        let own = |tensor: &TensorToWrite| -> Result<Tensor<1>, CheckpointError> {
+            if let Some(parameter) = parameters.get(&tensor.name) {
+                return Ok(parameter.clone());
+            }
+            let source = self.streamed().expect("a parameter is kept or streamed");
+            let values = source.read_f32(&tensor.name)?;
+            let device = self.device().clone().inner();
+            Ok(Tensor::from_floats(values.as_slice(), &device))
+        };
+        let merged = |tensor: &TensorToWrite, own: &Tensor<1>| -> Option<Tensor<2>> {
+            let lora = self.lora()?;
+            let layer = tensor.name.strip_suffix(".weight")?;
+            let a = parameters.get(&format!("{layer}.lora_A.weight"))?.clone();
+            let b = parameters.get(&format!("{layer}.lora_B.weight"))?.clone();
+            let (output, input) = (tensor.shape[0], tensor.shape[1]);
+            let weight = own.clone().reshape([output, input]);
+            let adapter = [a.reshape([lora.r, input]), b.reshape([output, lora.r])];
+            Some(merged(weight, adapter, lora.scale()))
+        };
         let tensors: Vec<TensorToWrite> = self
             .config()
             .expected_tensors()
@@ -35,16 +55,25 @@ impl CausalLm {
             &tensors,
             DEFAULT_MAX_SHARD_BYTES,
             |tensor| -> Result<_, CheckpointError> {
-                let values = host_values(parameters[&tensor.name].clone());
+                let own = own(tensor)?;
+                let values = match merged(tensor, &own) {
+                    Some(weight) => host_values(weight),
+                    None => host_values(own),
+                };
                 Ok(TensorData::Float32(Cow::Owned(values)))
             },
         )?;
         Ok(written)
     }
 
-    /// Every parameter under its Hugging Face name, flattened.
+    /// Every parameter under its Hugging Face name, flattened; adapters under PEFT's.
+    /// Those that are not kept in memory are left out.
     pub fn parameters(&self) -> BTreeMap<String, Tensor<1>> {
-        let mut collector = Collector::default();
+        let mut collector = Collector {
+            path: Vec::new(),
+            parameters: BTreeMap::new(),
+            trainable: self.trainable(),
+        };
         self.visit(&mut collector);
         collector.parameters
     }
@@ -55,6 +84,9 @@ impl CausalLm {
 /// Example: `["layers", "0", "mlp", "up_proj", "weight"]` → `model.layers.0.mlp.up_proj.weight`.
 pub fn parameter_name(path: &[String]) -> String {
     let path = path.join(".");
+    let path = path
+        .replace(".adapter.lora_a", ".lora_A.weight")
+        .replace(".adapter.lora_b", ".lora_B.weight");
     if path.starts_with("lm_head.") {
         path
     } else {
@@ -71,13 +103,28 @@ pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .expect("the tensor was cast to float32")
 }
 
-#[derive(Default)]
-struct Collector {
-    path: Vec<String>,
-    parameters: BTreeMap<String, Tensor<1>>,
+impl CausalLm {
+    /// Values that train.
+    pub fn num_trained_parameters(&self) -> u64 {
+        let sizes = self.trained_parameters().into_values();
+        sizes.map(|size| size as u64).sum()
+    }
+
+    /// Names of the parameters that train, with the number of their values.
+    pub(crate) fn trained_parameters(&self) -> BTreeMap<String, usize> {
+        let mut collector = TrainedNames::default();
+        self.visit(&mut collector);
+        collector.sizes
+    }
 }
 
-impl ModuleVisitor for Collector {
+#[derive(Default)]
+struct TrainedNames {
+    path: Vec<String>,
+    sizes: BTreeMap<String, usize>,
+}
+
+impl ModuleVisitor for TrainedNames {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -87,8 +134,35 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val().inner().flatten(0, D - 1);
-        self.parameters.insert(parameter_name(&self.path), tensor);
+        let tensor = param.val();
+        if tensor.is_require_grad() {
+            let size = tensor.shape().num_elements();
+            self.sizes.insert(parameter_name(&self.path), size);
+        }
+    }
+}
+
+struct Collector<'a> {
+    path: Vec<String>,
+    parameters: BTreeMap<String, Tensor<1>>,
+    trainable: &'a Trainable,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = parameter_name(&self.path);
+        if name.contains(".lora_") || !self.trainable.streams(&name) {
+            let tensor = param.val().inner().flatten(0, D - 1);
+            self.parameters.insert(name, tensor);
+        }
     }
 }
 
@@ -98,8 +172,16 @@ impl CausalLm {
     /// # Errors
     /// Whatever `values` fails with.
     pub fn with_parameters<E>(
+        self,
+        mut values: impl FnMut(&str) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        self.with_some_parameters(|name| values(name).map(Some))
+    }
+
+    /// As [`Self::with_parameters`]; those without a value stay.
+    pub(crate) fn with_some_parameters<E>(
         mut self,
-        values: impl FnMut(&str) -> Result<Vec<f32>, E>,
+        values: impl FnMut(&str) -> Result<Option<Vec<f32>>, E>,
     ) -> Result<Self, E> {
         let mut replacer = Replacer {
             path: Vec::new(),
@@ -112,6 +194,30 @@ impl CausalLm {
             None => Ok(self),
         }
     }
+
+    /// Runs a layer with the values that `values` has for its own parameters; its adapters stay as they
+    /// are.
+    pub(crate) fn replaced_layer<E>(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        pass: &mut Pass,
+        mut values: impl FnMut(&str) -> Result<Vec<f32>, E>,
+    ) -> Result<Tensor<2>, E> {
+        let mut replacer = Replacer {
+            path: vec!["layers".to_owned(), index.to_string()],
+            values: |name: &str| match name.contains(".lora_") {
+                true => Ok(None),
+                false => values(name).map(Some),
+            },
+            error: None,
+        };
+        let output = self.mapped_layer(index, x, pass, &mut replacer);
+        match replacer.error {
+            Some(error) => Err(error),
+            None => Ok(output),
+        }
+    }
 }
 
 struct Replacer<F, E> {
@@ -120,7 +226,7 @@ struct Replacer<F, E> {
     error: Option<E>,
 }
 
-impl<E, F: FnMut(&str) -> Result<Vec<f32>, E>> ModuleMapper for Replacer<F, E> {
+impl<E, F: FnMut(&str) -> Result<Option<Vec<f32>>, E>> ModuleMapper for Replacer<F, E> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -131,9 +237,14 @@ impl<E, F: FnMut(&str) -> Result<Vec<f32>, E>> ModuleMapper for Replacer<F, E> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match (self.values)(&parameter_name(&self.path)) {
-            Ok(values) => param.map(|tensor| {
+            Ok(None) => param,
+            Ok(Some(values)) => param.map(|tensor| {
                 let data = burn::tensor::TensorData::new(values, tensor.shape());
-                trained(Tensor::from_data(data, &tensor.device()))
+                let new = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
+                match tensor.is_require_grad() {
+                    true => new.require_grad(),
+                    false => new,
+                }
             }),
             Err(error) => {
                 self.error = Some(error);

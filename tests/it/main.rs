@@ -16,6 +16,8 @@ mod held_out;
 mod import;
 mod kernels;
 mod killed;
+mod lora;
+mod lora_runs;
 mod merge;
 mod parity;
 mod preference;

@@ -5,10 +5,14 @@
 //! checkpoint-40/
 //!   config.json model.safetensors tokenizer.json …   loads in transformers
 //!   trainer_state/state.json                         step, the stage's own state
+//!   adapter/                                         adapters as PEFT's folder, where they train
 //!   trainer_state/moments.safetensors                AdamW's moments
 //!   trainer_state/master.safetensors                 the float32 weights, where the model's are not
 //!   trainer_state/checksums.json                     size and SHA-256 of all these files
 //! ```
+//!
+//! Where adapters train, the model is the one with the adapters merged, for every other program, and
+//! training goes on from `adapter/` and the model that the run began with.
 //!
 //! It is written aside, flushed to the disk and renamed, so it is there whole or not at all; what
 //! happens to it later is found out when a run wants to go on from it.
@@ -21,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use model::checkpoint::{Dtype, TensorFile, read_tensors, write_tensors};
-use model::{CausalLm, host_values};
+use model::{CausalLm, LoraConfig, MergeDifference, Trainable, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telemetry::{RunDir, StagedDir};
@@ -35,6 +39,7 @@ pub use checksums::{Verified, verify};
 pub use starting::{Start, starting_checkpoint};
 
 const STATE: &str = "trainer_state";
+const ADAPTER: &str = "adapter";
 
 /// What training goes on from, besides weights and moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +63,19 @@ pub struct TrainState {
     pub has_checksums: bool,
 }
 
-/// Writes `checkpoint-<step>` and returns it with its size.
+/// A checkpoint that was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The size of all its files.
+    pub bytes: u64,
+    /// How far the merged model is from the one in training, where adapters were merged.
+    pub merge: Option<MergeDifference>,
+}
+
+/// Writes `checkpoint-<step>`. `source_dir` is the model that the run began with, which has the
+/// tokenizer.
 ///
 /// # Errors
 /// A file cannot be written: the disk is full, or the folder is read-only. Older checkpoints stay
@@ -68,13 +85,18 @@ pub fn save(
     model: &CausalLm,
     optimizer: &AdamW,
     state: &TrainState,
-    tokenizer_dir: &Path,
+    source_dir: &Path,
     dtype: Dtype,
-) -> Result<(PathBuf, u64), TrainError> {
+) -> Result<Saved, TrainError> {
     let staged = StagedDir::create(run_dir.checkpoint_dir(state.step))?;
     let dir = staged.path();
     model.save(dir, dtype)?;
-    copy_tokenizer(tokenizer_dir, dir)?;
+    copy_tokenizer(source_dir, dir)?;
+    let mut merge = None;
+    if model.lora().is_some() {
+        model.save_adapters(&dir.join(ADAPTER), source_dir)?;
+        merge = Some(model.merge_difference(dir)?);
+    }
     let state_dir = dir.join(STATE);
     fs::create_dir(&state_dir).map_err(TrainError::io(&state_dir))?;
     let json = serde_json::to_vec(state).expect("a state serialises");
@@ -88,7 +110,7 @@ pub fn save(
         }
     }
     write_flat(&state_dir.join("moments.safetensors"), &moments)?;
-    if dtype != Dtype::Float32 {
+    if dtype != Dtype::Float32 && model.lora().is_none() {
         let master: Vec<(String, Vec<f32>)> = model
             .parameters()
             .into_iter()
@@ -97,7 +119,11 @@ pub fn save(
         write_flat(&state_dir.join("master.safetensors"), &master)?;
     }
     let bytes = checksums::write(dir)?;
-    Ok((staged.commit()?, bytes))
+    Ok(Saved {
+        path: staged.commit()?,
+        bytes,
+        merge,
+    })
 }
 
 /// Copies what makes a model folder's tokenizer, byte for byte.
@@ -120,14 +146,27 @@ pub fn read_state(dir: &Path) -> Result<TrainState, TrainError> {
         .map_err(|error| TrainError::Checkpoint(format!("{}: {error}", path.display())))
 }
 
-/// Loads the model of a checkpoint with its float32 weights, and the optimizer's moments.
+/// Loads the model of a checkpoint with its float32 weights, or that of `source_dir` with the
+/// checkpoint's adapters, and the optimizer's moments.
+///
+/// # Errors
+/// A file is missing or broken, or the checkpoint is one of other parameters than `trainable`.
 pub fn restore(
     dir: &Path,
-    device: &Device,
-    dtype: DType,
+    source_dir: &Path,
+    trainable: &Trainable,
+    (device, dtype): (&Device, DType),
     optimizer: &mut AdamW,
 ) -> Result<CausalLm, TrainError> {
-    let (mut model, _) = CausalLm::load(dir, device, dtype)?;
+    check_adapters(dir, trainable)?;
+    let source = match trainable.lora {
+        Some(_) => source_dir,
+        None => dir,
+    };
+    let (mut model, _) = CausalLm::load_to_train(source, device, dtype, trainable)?;
+    if trainable.lora.is_some() {
+        model = model.with_adapters(&dir.join(ADAPTER))?;
+    }
     let master = dir.join(STATE).join("master.safetensors");
     if master.exists() {
         let file = TensorFile::open(&master)?;
@@ -140,6 +179,37 @@ pub fn restore(
         .restore(moments, &device.clone().inner())
         .map_err(|why| TrainError::Checkpoint(format!("{}: {why}", path.display())))?;
     Ok(model)
+}
+
+/// A recipe may change between a run's processes, but not in what its moments are of.
+fn check_adapters(dir: &Path, trainable: &Trainable) -> Result<(), TrainError> {
+    let adapter_dir = dir.join(ADAPTER);
+    let stored = match adapter_dir.exists() {
+        true => Some(LoraConfig::from_peft(&adapter_dir)?),
+        false => None,
+    };
+    let wanted = trainable.lora.as_ref();
+    let without_seed = wanted.map(|lora| LoraConfig {
+        seed: 0,
+        ..lora.clone()
+    });
+    if stored == without_seed {
+        return Ok(());
+    }
+    let words = |lora: &Option<LoraConfig>| match lora {
+        None => "lora_r = 0".to_owned(),
+        Some(lora) => format!(
+            "lora_r = {}, lora_alpha = {}, use_rslora = {}, lora_target_modules = {:?}",
+            lora.r, lora.alpha, lora.use_rslora, lora.target_modules
+        ),
+    };
+    Err(TrainError::Checkpoint(format!(
+        "{} was trained with {}, and this run has {}\nhint: set these keys as they were, or start \
+         afresh with `--resume never` and another --output",
+        dir.display(),
+        words(&stored),
+        words(&without_seed)
+    )))
 }
 
 fn write_flat(path: &Path, tensors: &[(String, Vec<f32>)]) -> Result<(), TrainError> {

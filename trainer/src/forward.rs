@@ -10,6 +10,7 @@ use kernels::{Logprobs, Segment, Segments};
 use model::CausalLm;
 
 use crate::optimizer::GradientBuffer;
+use crate::recipe::{GradientCheckpointing, ModelSettings};
 
 /// A model in training: forward passes, and the way back through them.
 ///
@@ -34,6 +35,29 @@ pub enum Recompute {
     BlocksOnHost,
 }
 
+/// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
+const RECOMPUTE_FROM: u64 = 1_000_000_000;
+
+impl Recompute {
+    /// What a recipe asks for.
+    pub fn of(settings: &ModelSettings, model: &CausalLm) -> Self {
+        let keeps_all = match settings.gradient_checkpointing {
+            GradientCheckpointing::True => false,
+            GradientCheckpointing::False => true,
+            GradientCheckpointing::Auto => model.config().num_parameters() < RECOMPUTE_FROM,
+        };
+        // A whole graph would hold every block that was streamed.
+        match (
+            keeps_all && !settings.stream_frozen_blocks,
+            settings.activation_offloading,
+        ) {
+            (true, _) => Recompute::Nothing,
+            (false, true) => Recompute::BlocksOnHost,
+            (false, false) => Recompute::Blocks,
+        }
+    }
+}
+
 /// A recomputed pass on its way back.
 struct BlockInputs {
     ids: Arc<[u32]>,
@@ -45,7 +69,7 @@ struct BlockInputs {
 }
 
 enum Kept {
-    Device(Tensor<2>),
+    Device(Box<Tensor<2>>),
     Host(TensorData),
 }
 
@@ -109,7 +133,7 @@ impl<'a> Forward<'a> {
         for layer in 0..model.config().num_hidden_layers {
             inputs.push(match self.recompute {
                 Recompute::BlocksOnHost => Kept::Host(owned(x.to_data())),
-                _ => Kept::Device(x.clone()),
+                _ => Kept::Device(Box::new(x.clone())),
             });
             x = model.layer(layer, x, &mut pass);
         }
@@ -141,7 +165,7 @@ fn owned(data: TensorData) -> TensorData {
     TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().clone(), data.dtype())
 }
 
-/// Carries the gradient of what came out of the last layer to the embeddings.
+/// Carries the gradient of what came out of the last layer down to the lowest parameter that trains.
 fn walk_back(
     model: &CausalLm,
     pass: BlockInputs,
@@ -157,22 +181,34 @@ fn walk_back(
     let through = |output: Tensor<2>, gradient: Tensor<2>| -> Gradients {
         (output * Tensor::from_inner(gradient)).sum().backward()
     };
+    // Without an embedding to train, the lowest trained layer needs no gradient of its input.
+    let lowest = model.lowest_trained_layer();
     for (layer, input) in inputs.into_iter().enumerate().rev() {
+        if lowest.is_some_and(|lowest| layer < lowest) {
+            return;
+        }
         let input = match input {
-            Kept::Device(input) => input,
+            Kept::Device(input) => *input,
             Kept::Host(data) => {
                 let dtype = data.dtype();
                 Tensor::from_data(data, (&gradient.device(), dtype))
             }
         };
-        let input = Tensor::from_inner(input).require_grad();
+        let input = Tensor::from_inner(input);
+        let input = match lowest == Some(layer) {
+            true => input,
+            false => input.require_grad(),
+        };
         let mut block = model.packed_pass(&segments);
         let output = model.layer(layer, input.clone(), &mut block);
         let mut gradients = through(output, gradient);
+        buffer.add(model, &mut gradients);
+        if lowest == Some(layer) {
+            return;
+        }
         gradient = input
             .grad_remove(&mut gradients)
             .expect("a layer depends on its input");
-        buffer.add(model, &mut gradients);
     }
     let mut gradients = through(model.embed(&ids), gradient);
     buffer.add(model, &mut gradients);

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::CausalLm;
 use telemetry::{Fields, SampleLog, event};
 
 use crate::TrainError;
@@ -18,6 +19,7 @@ use crate::optimizer::AdamW;
 use crate::say;
 use crate::stage::Stage;
 use crate::train_loop::Training;
+use crate::trainable::trainable;
 use crate::watched::Watch;
 
 /// Where to go back to.
@@ -47,15 +49,19 @@ impl Training {
         };
         let device = self.model.device().clone();
         let dtype = self.model.dtype();
+        let trainable = trainable(&self.recipe.model);
         // Both sets of moments need not be there at once.
         self.optimizer = AdamW::new(&self.recipe.optimizer);
         let (step, best, watch) = match &checkpoint {
             Some((dir, state)) => {
-                self.model = checkpoint::restore(dir, &device, dtype, &mut self.optimizer)?;
+                let (source, optimizer) = (&self.source_dir, &mut self.optimizer);
+                let on = (&device, dtype);
+                self.model = checkpoint::restore(dir, source, &trainable, on, optimizer)?;
                 (state.step, state.best.clone(), state.watch.clone())
             }
             None => {
-                self.model = model::CausalLm::load(&self.tokenizer_dir, &device, dtype)?.0;
+                let source = &self.source_dir;
+                self.model = CausalLm::load_to_train(source, &device, dtype, &trainable)?.0;
                 Default::default()
             }
         };

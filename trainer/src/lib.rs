@@ -32,6 +32,7 @@ pub mod stage;
 pub mod stages;
 pub mod table;
 pub mod train_loop;
+pub mod trainable;
 pub mod watched;
 
 pub use error::TrainError;

@@ -1,4 +1,5 @@
-//! AdamW over the model's parameters, and the gradients of an optimizer step.
+//! AdamW over the parameters that train, and the gradients of an optimizer step. A frozen parameter
+//! has no gradient, no moments, and no part in the norm.
 
 use std::collections::BTreeMap;
 

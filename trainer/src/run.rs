@@ -23,8 +23,8 @@ use crate::interrupt;
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
 use crate::recipe::{
-    self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
-    Recipe, RlSettings, SftSettings, StageSettings, TrainTurns,
+    self, CptSettings, Dtype, PoSettings, PreferenceLossType, Recipe, RlSettings, SftSettings,
+    StageSettings, TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler, rubric, watched};
 use crate::say;
@@ -33,10 +33,11 @@ use crate::stages::preference::pairs::Pairs;
 use crate::stages::preference::reference::{ReferenceKey, reference_logprobs, visited};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
-use crate::stages::rl::{Rl, SftTerm};
+use crate::stages::rl::{Reference, Rl, SftTerm};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
 use crate::train_loop::{Ended, Outcome, Training, Until};
+use crate::trainable::trainable;
 use crate::watched::Watch;
 
 /// The file of what the reference makes of the training pairs.
@@ -136,16 +137,25 @@ fn run_locked(
         }
         StageSettings::Rl(settings) => {
             let device = request.device.device.clone();
-            let reference = (settings.beta > 0.0)
-                .then(|| CausalLm::load(&request.model_dir, &device, compute))
-                .transpose()?
-                .map(|(model, _)| model);
+            let reference = match settings.beta > 0.0 {
+                false => Reference::None,
+                true if recipe.model.lora_r > 0 => Reference::WithoutAdapters,
+                true => {
+                    let (model, _) = CausalLm::load(&request.model_dir, &device, compute)?;
+                    Reference::Model(Box::new(model))
+                }
+            };
             let stage = rl_stage(&context, settings, reference)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Po(settings) => {
             let device = request.device.device.clone();
-            let load = || Ok(CausalLm::load(&request.model_dir, &device, compute)?.0);
+            // As in training, so that it fits wherever that does.
+            let load = || {
+                let (dir, trainable) = (&request.model_dir, trainable(&recipe.model));
+                let (model, _) = CausalLm::load_to_train(dir, &device, compute, &trainable)?;
+                Ok(model.without_adapters())
+            };
             let stage = preference_stage(&context, settings, run_dir, &load)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
@@ -188,15 +198,18 @@ impl Context<'_> {
             return Ok(RunEnd::AlreadyFinished);
         }
         let device = request.device.device.clone().autodiff();
+        let trainable = trainable(&self.recipe.model);
         let mut optimizer = AdamW::new(&self.recipe.optimizer);
         let resumes = start.checkpoint.is_some() || self.has_logged_steps(run_dir)?;
         let model = match &start.checkpoint {
             Some((dir, state)) => {
                 stage.restore(&state.stage_state)?;
-                restore(dir, &device, compute, &mut optimizer)?
+                let on = (&device, compute);
+                restore(dir, self.model_dir, &trainable, on, &mut optimizer)?
             }
             None => {
-                let (model, report) = CausalLm::load(self.model_dir, &device, compute)?;
+                let (model, report) =
+                    CausalLm::load_to_train(self.model_dir, &device, compute, &trainable)?;
                 for warning in &report.warnings {
                     self.warn(&warning.to_string())?;
                 }
@@ -255,7 +268,7 @@ impl Context<'_> {
             log: self.log.clone(),
             samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
-            recompute: recompute(&self.recipe.model, &model),
+            recompute: Recompute::of(&self.recipe.model, &model),
             model,
             optimizer,
             step,
@@ -264,7 +277,7 @@ impl Context<'_> {
             best,
             watch,
             began_with: start.checkpoint.map(|(dir, _)| dir),
-            tokenizer_dir: self.model_dir.to_owned(),
+            source_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
         };
@@ -336,7 +349,7 @@ impl Context<'_> {
             parameters: model.config().num_parameters(),
             seed: recipe.model.seed,
             total_steps,
-            fields: Fields::new(),
+            fields: Fields::new().with("trained_parameters", model.num_trained_parameters()),
         })?)
     }
 
@@ -493,7 +506,7 @@ fn preference_stage(
 fn rl_stage(
     context: &Context,
     settings: &RlSettings,
-    reference: Option<CausalLm>,
+    reference: Reference,
 ) -> Result<Rl, TrainError> {
     let recipe = context.recipe;
     let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;
@@ -551,20 +564,6 @@ fn sft_term(context: &Context, settings: &RlSettings) -> Result<Option<SftTerm>,
         settings.max_prompt_length + settings.max_completion_length,
         settings.sft_alpha,
     )))
-}
-
-/// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
-const RECOMPUTE_FROM: u64 = 1_000_000_000;
-
-fn recompute(settings: &ModelSettings, model: &CausalLm) -> Recompute {
-    let large = model.config().num_parameters() >= RECOMPUTE_FROM;
-    match (settings.gradient_checkpointing, large) {
-        (GradientCheckpointing::False, _) | (GradientCheckpointing::Auto, false) => {
-            Recompute::Nothing
-        }
-        _ if settings.activation_offloading => Recompute::BlocksOnHost,
-        _ => Recompute::Blocks,
-    }
 }
 
 /// What `--dtype` means on a device.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burn_train::Interrupter;
-use model::CausalLm;
 use model::checkpoint::Dtype;
+use model::{CausalLm, MergeDifference};
 use serde_json::json;
 use telemetry::event::{self, EvaluationRow};
 use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
@@ -53,7 +53,7 @@ pub struct Training {
     /// The checkpoint that this process began with.
     pub began_with: Option<PathBuf>,
     /// The model that the run began with; checkpoints take the tokenizer's files from it.
-    pub tokenizer_dir: PathBuf,
+    pub source_dir: PathBuf,
     /// What checkpoints store weights in.
     pub save_dtype: Dtype,
     /// Says when the user wants to stop.
@@ -430,31 +430,55 @@ impl Training {
                 .unwrap_or_default(),
             has_checksums: true,
         };
-        let (path, bytes) = checkpoint::save(
+        let saved = checkpoint::save(
             &self.run_dir,
             &self.model,
             &self.optimizer,
             &state,
-            &self.tokenizer_dir,
+            &self.source_dir,
             self.save_dtype,
         )?;
         let took = self.log.clock().elapsed() - began;
+        let best = self.best.as_ref().map(BestTracker::fields);
+        let mut fields = best.unwrap_or_default();
+        if let Some(merge) = &saved.merge {
+            self.report_merge(merge, &mut fields)?;
+        }
         self.log.append(event::Checkpoint {
             step: self.step,
-            path: path.display().to_string(),
-            bytes,
+            path: saved.path.display().to_string(),
+            bytes: saved.bytes,
             seconds: Scalar(took.as_secs_f64()),
-            fields: self
-                .best
-                .as_ref()
-                .map(BestTracker::fields)
-                .unwrap_or_default(),
+            fields,
         })?;
         if let Some(best) = &self.best {
             best.write(&self.run_dir)?;
         }
         self.drop_old_checkpoints()?;
         self.phase("train")
+    }
+
+    /// Says how far the merged model of a checkpoint is from the one in training.
+    fn report_merge(&self, merge: &MergeDifference, fields: &mut Fields) -> Result<(), TrainError> {
+        let MergeDifference {
+            max,
+            effect,
+            rounding,
+        } = merge;
+        say!(
+            "adapters merged: the largest difference of a logit is {max:.2e}, where they change \
+             one by {effect:.2e}"
+        );
+        fields.set("merge/max_difference", *max);
+        fields.set("merge/adapter_effect", *effect);
+        if merge.is_rounding() {
+            return Ok(());
+        }
+        self.warn(&format!(
+            "the merged model of step {} differs from the one in training by {max:.2e} in a logit, \
+             and rounding explains {rounding:.2e}: use the checkpoint's adapter/ on its base model",
+            self.step
+        ))
     }
 
     /// Called once a new checkpoint has its name, so that there is a whole one at every moment.

@@ -42,6 +42,17 @@ impl<B: Backend + LinearLogprobsOps, C: CheckpointStrategy> LinearLogprobsOps fo
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("the backward runs on the backend below autodiff")
     }
+
+    fn linear_logprobs_backward_hidden(
+        _hidden: FloatTensor<Self>,
+        _head: FloatTensor<Self>,
+        _columns: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _targets: Arc<[u32]>,
+        _options: LogprobsOptions,
+    ) -> FloatTensor<Self> {
+        unreachable!("the backward runs on the backend below autodiff")
+    }
 }
 
 #[derive(Debug)]
@@ -59,12 +70,20 @@ impl<B: Backend + LinearLogprobsOps> Backward<B, 2> for LinearLogprobs {
     ) {
         let ([hidden, head, columns], targets, options) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let (grad_hidden, grad_head) =
-            B::linear_logprobs_backward(hidden, head, columns, grad, targets, options);
-        for (node, grad) in ops.parents.into_iter().zip([grad_hidden, grad_head]) {
-            if let Some(node) = node {
-                grads.register::<B>(node.id, grad);
+        let [hidden_node, head_node] = ops.parents;
+        let grad_hidden = match head_node {
+            Some(head_node) => {
+                let (grad_hidden, grad_head) =
+                    B::linear_logprobs_backward(hidden, head, columns, grad, targets, options);
+                grads.register::<B>(head_node.id, grad_head);
+                grad_hidden
             }
+            None => {
+                B::linear_logprobs_backward_hidden(hidden, head, columns, grad, targets, options)
+            }
+        };
+        if let Some(node) = hidden_node {
+            grads.register::<B>(node.id, grad_hidden);
         }
     }
 }

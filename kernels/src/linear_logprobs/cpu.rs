@@ -48,41 +48,66 @@ impl LinearLogprobsOps for Flex {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [tokens, width] = hidden.shape().dims();
-        let [vocab, _] = head.shape().dims();
-        let [hidden, head, columns, grad] = [hidden, head, columns, grad].map(contiguous);
-        let (hidden, head) = (values(&hidden), values(&head));
-        let (columns, grad) = (values(&columns), values(&grad));
-        let mut grad_hidden = vec![0.0; tokens * width];
-        let mut grad_head = vec![0.0; vocab * width];
-        let mut logits = Vec::new();
-        for (start, rows) in chunks(tokens, vocab) {
-            product(&mut logits, hidden, head, [start, rows, vocab, width]);
-            logits
-                .par_chunks_mut(vocab)
-                .zip(columns[start * COLUMNS..].par_chunks(COLUMNS))
-                .zip(grad[start * COLUMNS..].par_chunks(COLUMNS))
-                .zip(&targets[start..start + rows])
-                .for_each(|(((logits, columns), grad), &target)| {
-                    vectorized(|| {
-                        scaled(logits, options);
-                        grad_logits(logits, columns, grad, target, options);
-                    });
-                });
-            add_gradients(
-                &logits,
-                [start, rows, vocab, width],
-                hidden,
-                head,
-                &mut grad_hidden,
-                &mut grad_head,
-            );
-        }
-        (
-            tensor(grad_hidden, [tokens, width]),
-            tensor(grad_head, [vocab, width]),
-        )
+        let shape = head.shape().dims::<2>();
+        let mut grad_head = vec![0.0; shape[0] * shape[1]];
+        let grad_hidden = backward(
+            [hidden, head, columns, grad],
+            Some(&mut grad_head),
+            &targets,
+            options,
+        );
+        (grad_hidden, tensor(grad_head, shape))
     }
+
+    fn linear_logprobs_backward_hidden(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self> {
+        backward([hidden, head, columns, grad], None, &targets, options)
+    }
+}
+
+/// The gradient of the hidden states; that of the head is added to `grad_head`, where it is wanted.
+fn backward(
+    tensors: [FloatTensor<Flex>; 4],
+    mut grad_head: Option<&mut [f32]>,
+    targets: &[u32],
+    options: LogprobsOptions,
+) -> FloatTensor<Flex> {
+    let [hidden, head, columns, grad] = tensors.map(contiguous);
+    let [tokens, width] = hidden.shape().dims();
+    let [vocab, _] = head.shape().dims();
+    let (hidden, head) = (values(&hidden), values(&head));
+    let (columns, grad) = (values(&columns), values(&grad));
+    let mut grad_hidden = vec![0.0; tokens * width];
+    let mut logits = Vec::new();
+    for (start, rows) in chunks(tokens, vocab) {
+        product(&mut logits, hidden, head, [start, rows, vocab, width]);
+        logits
+            .par_chunks_mut(vocab)
+            .zip(columns[start * COLUMNS..].par_chunks(COLUMNS))
+            .zip(grad[start * COLUMNS..].par_chunks(COLUMNS))
+            .zip(&targets[start..start + rows])
+            .for_each(|(((logits, columns), grad), &target)| {
+                vectorized(|| {
+                    scaled(logits, options);
+                    grad_logits(logits, columns, grad, target, options);
+                });
+            });
+        add_gradients(
+            &logits,
+            [start, rows, vocab, width],
+            hidden,
+            head,
+            &mut grad_hidden,
+            grad_head.as_deref_mut(),
+        );
+    }
+    tensor(grad_hidden, [tokens, width])
 }
 
 impl OnePassOps for Flex {
@@ -106,53 +131,81 @@ impl OnePassOps for Flex {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [tokens, width] = hidden.shape().dims();
-        let [vocab, _] = head.shape().dims();
-        let [hidden, head, weights] = [hidden, head, weights].map(contiguous);
-        let (hidden, head, weights) = (values(&hidden), values(&head), values(&weights));
-        let mut columns = vec![0.0; tokens * COLUMNS];
-        let mut grad_hidden = vec![0.0; tokens * width];
-        let mut grad_head = vec![0.0; vocab * width];
-        let mut logits = Vec::new();
-        for (start, rows) in chunks(tokens, vocab) {
-            product(&mut logits, hidden, head, [start, rows, vocab, width]);
-            logits
-                .par_chunks_mut(vocab)
-                .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
-                .zip(&weights[start..start + rows])
-                .zip(&targets[start..start + rows])
-                .for_each(|(((logits, columns), &weight), &target)| {
-                    vectorized(|| {
-                        columns.copy_from_slice(&statistics(logits, target, options));
-                        let grad = [weight, 0.0, 0.0, 0.0];
-                        grad_logits(logits, columns, &grad, target, options);
-                    });
-                });
-            add_gradients(
-                &logits,
-                [start, rows, vocab, width],
-                hidden,
-                head,
-                &mut grad_hidden,
-                &mut grad_head,
-            );
-        }
-        (
-            tensor(columns, [tokens, COLUMNS]),
-            tensor(grad_hidden, [tokens, width]),
-            tensor(grad_head, [vocab, width]),
-        )
+        let shape = head.shape().dims::<2>();
+        let mut grad_head = vec![0.0; shape[0] * shape[1]];
+        let (columns, grad_hidden) = one_pass(
+            [hidden, head, weights],
+            Some(&mut grad_head),
+            &targets,
+            options,
+        );
+        (columns, grad_hidden, tensor(grad_head, shape))
+    }
+
+    fn weighted_logprobs_with_hidden_gradient(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        one_pass([hidden, head, weights], None, &targets, options)
     }
 }
 
-/// What the gradients of a chunk's logits add to those of the hidden states and of the head.
+/// The columns and the gradient of the hidden states; that of the head is added to `grad_head`,
+/// where it is wanted.
+fn one_pass(
+    tensors: [FloatTensor<Flex>; 3],
+    mut grad_head: Option<&mut [f32]>,
+    targets: &[u32],
+    options: LogprobsOptions,
+) -> (FloatTensor<Flex>, FloatTensor<Flex>) {
+    let [hidden, head, weights] = tensors.map(contiguous);
+    let [tokens, width] = hidden.shape().dims();
+    let [vocab, _] = head.shape().dims();
+    let (hidden, head, weights) = (values(&hidden), values(&head), values(&weights));
+    let mut columns = vec![0.0; tokens * COLUMNS];
+    let mut grad_hidden = vec![0.0; tokens * width];
+    let mut logits = Vec::new();
+    for (start, rows) in chunks(tokens, vocab) {
+        product(&mut logits, hidden, head, [start, rows, vocab, width]);
+        logits
+            .par_chunks_mut(vocab)
+            .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
+            .zip(&weights[start..start + rows])
+            .zip(&targets[start..start + rows])
+            .for_each(|(((logits, columns), &weight), &target)| {
+                vectorized(|| {
+                    columns.copy_from_slice(&statistics(logits, target, options));
+                    let grad = [weight, 0.0, 0.0, 0.0];
+                    grad_logits(logits, columns, &grad, target, options);
+                });
+            });
+        add_gradients(
+            &logits,
+            [start, rows, vocab, width],
+            hidden,
+            head,
+            &mut grad_hidden,
+            grad_head.as_deref_mut(),
+        );
+    }
+    (
+        tensor(columns, [tokens, COLUMNS]),
+        tensor(grad_hidden, [tokens, width]),
+    )
+}
+
+/// What the gradients of a chunk's logits add to those of the hidden states and of the head, where
+/// that is wanted.
 fn add_gradients(
     grad_logits: &[f32],
     [start, rows, vocab, width]: [usize; 4],
     hidden: &[f32],
     head: &[f32],
     grad_hidden: &mut [f32],
-    grad_head: &mut [f32],
+    grad_head: Option<&mut [f32]>,
 ) {
     let grad_logits = Mat::rows(grad_logits, vocab);
     gemm(
@@ -165,6 +218,9 @@ fn add_gradients(
         Mat::rows(head, width),
         Threads::All,
     );
+    let Some(grad_head) = grad_head else {
+        return;
+    };
     gemm(
         [vocab, width, rows],
         grad_head,

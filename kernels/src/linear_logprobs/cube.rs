@@ -80,45 +80,71 @@ impl LinearLogprobsOps for CubeBackend {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [tokens, width] = hidden.shape().dims();
-        let [vocab, _] = head.shape().dims();
-        let [hidden, head, columns, grad] = [hidden, head, columns, grad].map(contiguous);
-        let grad_head = empty(&head, [vocab, width], head.dtype);
-        let mut grad_hidden: Option<CubeTensor> = None;
-        for chunk in chunks(tokens, vocab) {
-            let logits = logits(&hidden, &head, &chunk);
-            grad_logits::launch(
-                &hidden.client,
-                cubes(tokens),
-                CubeDim::new_1d(UNITS),
-                logits.clone().into_buffer_arg(),
-                upload(&hidden, &targets),
-                columns.clone().into_buffer_arg(),
-                grad.clone().into_buffer_arg(),
-                tokens,
-                chunk.len(),
-                chunk.start,
-                options.softcap.unwrap_or(1.0),
-                1.0 / options.temperature,
-                1.0 / vocab as f32,
-                options.softcap.is_some(),
-            );
-            let grad_logits = kernel::cast(logits, hidden.dtype);
-            let part = product(grad_logits.clone(), rows(&head, &chunk), None, DType::F32);
-            grad_hidden = Some(match grad_hidden {
-                Some(sum) => numeric::add(sum, part),
-                None => part,
-            });
+        let grad_head = empty(&head, head.shape().dims::<2>(), head.dtype);
+        let tensors = [hidden, head, columns, grad];
+        let grad_hidden = backward(tensors, Some(&grad_head), &targets, options);
+        (grad_hidden, grad_head)
+    }
+
+    fn linear_logprobs_backward_hidden(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self> {
+        backward([hidden, head, columns, grad], None, &targets, options)
+    }
+}
+
+/// The gradient of the hidden states; that of the head is written to `grad_head`, where it is
+/// wanted.
+fn backward(
+    tensors: [CubeTensor; 4],
+    grad_head: Option<&CubeTensor>,
+    targets: &[u32],
+    options: LogprobsOptions,
+) -> CubeTensor {
+    let [hidden, head, columns, grad] = tensors.map(contiguous);
+    let [tokens, _] = hidden.shape().dims();
+    let [vocab, _] = head.shape().dims();
+    let mut grad_hidden: Option<CubeTensor> = None;
+    for chunk in chunks(tokens, vocab) {
+        let logits = logits(&hidden, &head, &chunk);
+        grad_logits::launch(
+            &hidden.client,
+            cubes(tokens),
+            CubeDim::new_1d(UNITS),
+            logits.clone().into_buffer_arg(),
+            upload(&hidden, targets),
+            columns.clone().into_buffer_arg(),
+            grad.clone().into_buffer_arg(),
+            tokens,
+            chunk.len(),
+            chunk.start,
+            options.softcap.unwrap_or(1.0),
+            1.0 / options.temperature,
+            1.0 / vocab as f32,
+            options.softcap.is_some(),
+        );
+        let grad_logits = kernel::cast(logits, hidden.dtype);
+        let part = product(grad_logits.clone(), rows(&head, &chunk), None, DType::F32);
+        grad_hidden = Some(match grad_hidden {
+            Some(sum) => numeric::add(sum, part),
+            None => part,
+        });
+        if let Some(grad_head) = grad_head {
             product(
                 transposed(grad_logits),
                 hidden.clone(),
-                Some(rows(&grad_head, &chunk)),
+                Some(rows(grad_head, &chunk)),
                 head.dtype,
             );
         }
-        let grad_hidden = grad_hidden.expect("a vocabulary has tokens");
-        (kernel::cast(grad_hidden, hidden.dtype), grad_head)
     }
+    let grad_hidden = grad_hidden.expect("a vocabulary has tokens");
+    kernel::cast(grad_hidden, hidden.dtype)
 }
 
 /// The vocabulary goes by twice all the same: the gradients need the whole log-sum-exp, and with
@@ -146,17 +172,36 @@ impl OnePassOps for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let tokens = targets.len();
         let columns = Self::linear_logprobs(hidden.clone(), head.clone(), targets.clone(), options);
-        let weights = reshaped(weights, [tokens, 1]);
-        let zeros = numeric::zeros(
-            weights.device.clone(),
-            [tokens, COLUMNS - 1].into(),
-            DType::F32,
-        );
-        let grad = Self::float_cat(vec![weights, zeros], 1);
+        let grad = grad_columns(weights, tokens);
         let (grad_hidden, grad_head) =
             Self::linear_logprobs_backward(hidden, head, columns.clone(), grad, targets, options);
         (columns, grad_hidden, grad_head)
     }
+
+    fn weighted_logprobs_with_hidden_gradient(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let tokens = targets.len();
+        let columns = Self::linear_logprobs(hidden.clone(), head.clone(), targets.clone(), options);
+        let tensors = [hidden, head, columns.clone(), grad_columns(weights, tokens)];
+        let grad_hidden = backward(tensors, None, &targets, options);
+        (columns, grad_hidden)
+    }
+}
+
+/// Weights as the gradient of the columns: that of the first one, zeros beside it.
+fn grad_columns(weights: CubeTensor, tokens: usize) -> CubeTensor {
+    let weights = reshaped(weights, [tokens, 1]);
+    let zeros = numeric::zeros(
+        weights.device.clone(),
+        [tokens, COLUMNS - 1].into(),
+        DType::F32,
+    );
+    CubeBackend::float_cat(vec![weights, zeros], 1)
 }
 
 /// Ranges of the vocabulary. All but the last are a multiple of 64, which keeps the rows of a

@@ -13,7 +13,8 @@
 //! | log Σ p² | logsumexp(2z) − 2·logsumexp(z) | none |
 //! | correct | 1 where no logit is above z_y, else 0 | none |
 //!
-//! The backward recomputes the logits chunk by chunk; [`weighted_logprobs`] does not need to.
+//! The backward recomputes the logits chunk by chunk; [`weighted_logprobs`] does not need to. Where the
+//! head is frozen, neither makes its gradient: a quarter of the products, and a buffer of its size.
 
 mod backward;
 mod cpu;
@@ -154,4 +155,15 @@ pub(crate) trait LinearLogprobsOps: Backend {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradient of the hidden states alone, for a head that is frozen.
+    #[fusion(dtype = hidden, shape = burn_backend::Shape::from([hidden[0], hidden[1]]))]
+    fn linear_logprobs_backward_hidden(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> FloatTensor<Self>;
 }

@@ -82,6 +82,19 @@ pub(crate) trait OnePassOps: Backend {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The columns, and the gradient of the hidden states alone, for a head that is frozen.
+    #[fusion(meta = |hidden, _head, _weights, _targets, _options| (
+        burn::backend::fusion::custom::TensorSpec::new(burn_backend::Shape::from([hidden.shape[0], super::COLUMNS]), burn_backend::DType::F32),
+        hidden.clone(),
+    ))]
+    fn weighted_logprobs_with_hidden_gradient(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+        options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Σ weight · the first column: `[1]`.
@@ -106,19 +119,24 @@ impl<B: Backend + OnePassOps + LinearLogprobsOps, C: CheckpointStrategy> OnePass
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [hidden.node(), head.node()];
+        let head_is_frozen = !head.is_tracked();
         let [hidden, head, weights] = [hidden, head, weights].map(|x| x.into_primitive());
         match OnePass.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let tokens = targets.len();
-                let (columns, grad_hidden, grad_head) = B::weighted_logprobs_with_gradients(
-                    hidden,
-                    head,
-                    weights.clone(),
-                    targets,
-                    options,
-                );
+                let given = weights.clone();
+                let (columns, grad_hidden, grad_head) = if head_is_frozen {
+                    let (columns, grad_hidden) = B::weighted_logprobs_with_hidden_gradient(
+                        hidden, head, given, targets, options,
+                    );
+                    (columns, grad_hidden, None)
+                } else {
+                    let (columns, grad_hidden, grad_head) =
+                        B::weighted_logprobs_with_gradients(hidden, head, given, targets, options);
+                    (columns, grad_hidden, Some(grad_head))
+                };
                 let sum = weighted_sum::<B>(columns.clone(), weights, tokens);
-                let sum = prep.finish([grad_hidden, grad_head], sum);
+                let sum = prep.finish([Some(grad_hidden), grad_head], sum);
                 (sum, Self::from_inner(columns))
             }
             OpsKind::UnTracked(prep) => {
@@ -137,14 +155,24 @@ impl<B: Backend + OnePassOps + LinearLogprobsOps, C: CheckpointStrategy> OnePass
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("`weighted_logprobs` is the differentiable form")
     }
+
+    fn weighted_logprobs_with_hidden_gradient(
+        _hidden: FloatTensor<Self>,
+        _head: FloatTensor<Self>,
+        _weights: FloatTensor<Self>,
+        _targets: Arc<[u32]>,
+        _options: LogprobsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        unreachable!("`weighted_logprobs` is the differentiable form")
+    }
 }
 
 #[derive(Debug)]
 struct OnePass;
 
 impl<B: Backend> Backward<B, 2> for OnePass {
-    /// The gradients of the hidden states and of the head.
-    type State = [FloatTensor<B>; 2];
+    /// The gradients of the hidden states and of the head; none where that is frozen.
+    type State = [Option<FloatTensor<B>>; 2];
 
     fn backward(
         self,
@@ -155,7 +183,7 @@ impl<B: Backend> Backward<B, 2> for OnePass {
         let grad = grads.consume::<B>(&ops.node);
         let grad = B::float_reshape(grad, Shape::from([1, 1]));
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
-            if let Some(node) = node {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<B>(node.id, B::float_mul(gradient, grad.clone()));
             }
         }

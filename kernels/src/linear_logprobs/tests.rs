@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
 use crate::device;
-use crate::parity::{check, host};
+use crate::parity::{check, host, random};
 
 #[test]
 fn linear_logprobs_is_its_reference_in_every_column() {
@@ -128,6 +128,44 @@ fn one_pass_gives_the_gradients_of_the_weighted_log_probabilities() {
                     Tensor::cat(vec![sum, column(1).detach(), column(2).detach()], 0)
                 },
             );
+        }
+    }
+}
+
+#[test]
+fn a_frozen_head_leaves_the_gradient_of_the_hidden_states_as_it_is() {
+    let (tokens, width, vocab) = (31, 47, 123);
+    let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7 % vocab) as u32).collect();
+    let options = LogprobsOptions {
+        temperature: 0.7,
+        softcap: Some(3.0),
+    };
+    for (device_name, device) in device::for_tests() {
+        let device = device.autodiff();
+        let matrix = |rows: usize, seed: u64| {
+            let values: Vec<f32> = random(rows * width, seed).map(|v| v as f32).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [rows, width]), &device)
+        };
+        for one_pass in [false, true] {
+            let gradients = |head: Tensor<2>| {
+                let hidden = matrix(tokens, 3).require_grad();
+                let sum = if one_pass {
+                    let weights = Tensor::ones([tokens], &device);
+                    weighted_logprobs(hidden.clone(), head.clone(), &targets, weights, options).0
+                } else {
+                    let got = linear_logprobs(hidden.clone(), head.clone(), &targets, options);
+                    (got.logprob() + got.entropy()).sum()
+                };
+                let mut gradients = sum.backward();
+                let of_head = head.grad_remove(&mut gradients);
+                let of_hidden = hidden.grad_remove(&mut gradients).expect("it is tracked");
+                (host(of_hidden.flatten(0, 1)), of_head)
+            };
+            let (trained, of_head) = gradients(matrix(vocab, 5).require_grad());
+            assert!(of_head.is_some(), "{device_name}");
+            let (frozen, of_head) = gradients(matrix(vocab, 5));
+            assert!(of_head.is_none(), "{device_name}");
+            assert_eq!(trained, frozen, "{device_name}, one pass: {one_pass}");
         }
     }
 }

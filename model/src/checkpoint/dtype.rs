@@ -17,6 +17,17 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// The largest relative error of rounding to it.
+    pub(crate) fn roundoff(self) -> f64 {
+        let significant_bits = match self {
+            Dtype::Float64 => 53,
+            Dtype::Float32 => 24,
+            Dtype::Float16 => 11,
+            Dtype::Bfloat16 => 8,
+        };
+        0.5f64.powi(significant_bits)
+    }
+
     /// What safetensors calls them all, for errors.
     pub(crate) const SAFETENSORS_NAMES: &str = "F32, BF16, F16, F64";
 

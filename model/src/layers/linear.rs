@@ -1,16 +1,18 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::Weights;
+use super::{Adapter, Weights};
 use crate::{Error, Pass};
 
-/// `x · weightᵀ + bias`.
+/// `x · weightᵀ + bias`, and what an adapter adds.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`, as Hugging Face stores it.
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// Where the model has one here.
+    pub adapter: Option<Adapter>,
 }
 
 impl Linear {
@@ -22,6 +24,7 @@ impl Linear {
         Ok(Linear {
             weight: weights.matrix(&format!("{name}.weight"), [output, input])?,
             bias: None,
+            adapter: weights.adapter(name, [input, output]),
         })
     }
 
@@ -41,10 +44,14 @@ impl Linear {
     /// - output: `[tokens, out]`
     pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let dtype = x.dtype();
-        let output = pass.linear(x, self.weight.val().cast(dtype));
-        match &self.bias {
+        let output = pass.linear(x.clone(), self.weight.val().cast(dtype));
+        let output = match &self.bias {
             Some(bias) => output + bias.val().cast(dtype).unsqueeze(),
             None => output,
+        };
+        match &self.adapter {
+            Some(adapter) if pass.has_adapters() => output + adapter.forward(x, pass),
+            _ => output,
         }
     }
 }

@@ -221,6 +221,26 @@ choices! {
         False = "false",
     }
 
+    /// A linear layer of a block, or all of them.
+    pub enum LoraTarget {
+        /// The seven that follow.
+        AllLinear = "all-linear",
+        /// Queries.
+        QProj = "q_proj",
+        /// Keys.
+        KProj = "k_proj",
+        /// Values.
+        VProj = "v_proj",
+        /// What attention puts out.
+        OProj = "o_proj",
+        /// The gate of the feed-forward layer.
+        GateProj = "gate_proj",
+        /// What the gate lets through.
+        UpProj = "up_proj",
+        /// What the feed-forward layer puts out.
+        DownProj = "down_proj",
+    }
+
     /// What is done with the ratios of a step's completions, and how their tokens are averaged.
     pub enum PolicyLossType {
         /// Clipped; the mean over each completion's tokens, then over completions.

@@ -35,8 +35,8 @@ use toml::Table;
 
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
-    LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch, Optim,
-    PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
+    LoraTarget, LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch,
+    Optim, PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
     TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};

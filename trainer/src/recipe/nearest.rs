@@ -45,6 +45,12 @@ pub(super) fn suggestion(name: &str) -> String {
     }
 }
 
+/// The word of a list that `word` was probably meant to be.
+pub(super) fn nearest_word(word: &str, words: &'static [&'static str]) -> Option<&'static str> {
+    let words = words.iter().copied();
+    words.min_by_key(|known| edit_distance(word, known))
+}
+
 /// The least number of insertions, deletions, replacements and swaps of neighbours that turn `a`
 /// into `b` (the restricted Damerau-Levenshtein distance).
 fn edit_distance(a: &str, b: &str) -> usize {

@@ -10,7 +10,7 @@ use super::choices::{
     PreferenceLossType, SftLossType, StageName,
 };
 use super::error::{Origin, RecipeError, RecipeErrors};
-use super::kind::spelled;
+use super::kind::{Kind, spelled};
 use super::raw::{Entry, Layer, RawRecipe};
 use super::schema::{self, DefaultValue, Key};
 use super::settings::RunSettings;
@@ -162,8 +162,24 @@ fn refused(entry: &Entry, stage: StageName, key: &Key) -> RecipeError {
         (None, Some((other, _))) => {
             error.hint(format!("it is for stage {other}: write it under [{other}]"))
         }
-        (None, None) => error,
+        (None, None) => match unknown_word(key, &entry.value) {
+            Some((word, nearest)) => error.hint(format!("the nearest to `{word}` is `{nearest}`")),
+            None => error,
+        },
     }
+}
+
+/// The first word that a key of several words does not take, and the nearest one that it does.
+fn unknown_word<'a>(key: &Key, value: &'a Value) -> Option<(&'a str, &'static str)> {
+    let Kind::Choices(words) = key.spec.kind else {
+        return None;
+    };
+    let given = match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => Vec::from_iter(other.as_str()),
+    };
+    let word = given.into_iter().find(|word| !words.contains(word))?;
+    Some((word, nearest::nearest_word(word, words)?))
 }
 
 /// A file that gives a key under two of its names contradicts itself; TOML sees to one name.
@@ -232,6 +248,10 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
         let message = "loss_type = \"dft\" weighs a target by its probability, and \
                        label_smoothing spreads it over all";
         errors.push(RecipeError::new(None, message).hint("set one of the two"));
+    }
+    if recipe.model.stream_frozen_blocks && recipe.model.lora_r == 0 {
+        let message = "stream_frozen_blocks = true, and no block is frozen";
+        errors.push(RecipeError::new(None, message).hint("set lora_r above 0, which freezes them"));
     }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));

@@ -7,11 +7,12 @@ use telemetry::MetricKey;
 use telemetry::metric::Better;
 
 use super::choices::{
-    Dtype, GradientCheckpointing, LrSchedulerType, OnBadRecord, OnNonfinite, Optim, Preflight,
+    Dtype, GradientCheckpointing, LoraTarget, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
+    Preflight,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
-use super::schema::{Spec, boolean, choice, float, integer, settings};
+use super::schema::{Spec, boolean, choice, choices, float, integer, settings};
 
 const EVERY_STAGE: &[StageName] = &StageName::ALL;
 
@@ -22,8 +23,8 @@ settings! {
         /// Unset, a stage starts from the stage before it.
         model_name_or_path: Option<PathBuf> =
             Spec::new(Kind::Path).aliases(&["model", "base_model"]);
-        /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; master
-        /// weights are float32 whatever it is.
+        /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; weights
+        /// that train are float32 whatever it is.
         dtype: Dtype = choice(Dtype::NAMES).default("'auto'");
         /// Compute each block again in the backward pass instead of keeping all that it made: memory
         /// for a third more time. auto does where the model has a billion parameters or more.
@@ -32,10 +33,21 @@ settings! {
         /// Keep what goes into the blocks in the host's memory, where gradient_checkpointing keeps
         /// nothing else.
         activation_offloading: bool = boolean().default("false");
-        /// Rank of the low-rank adapters; 0 trains every parameter.
-        lora_r: u32 = integer(0, 0)
-            .default("0")
-            .hint("LoRA is not there yet: only lora_r = 0, which trains every parameter");
+        /// Rank of low-rank adapters (LoRA), which then are all that trains; 0 trains the model itself.
+        /// A checkpoint is the merged model, with the adapter in PEFT's files in its folder adapter/.
+        lora_r: usize = integer(0, 65536).default("0");
+        /// What adapters add is multiplied by lora_alpha / lora_r. There is no dropout in them.
+        lora_alpha: f64 = float(Excluded(0.0), Unbounded).default("32.0");
+        /// The linear layers of a block that get an adapter; all-linear is every one of them.
+        lora_target_modules: Vec<LoraTarget> =
+            choices(LoraTarget::NAMES).default("['all-linear']").aliases(&["target_modules"]);
+        /// Multiply by lora_alpha / sqrt(lora_r) instead: rank-stabilized LoRA.
+        use_rslora: bool = boolean().default("false");
+        /// Leave the embedding as it is, and with it a head that is tied to it. Adapters do so anyway.
+        freeze_embeddings: bool = boolean().default("false");
+        /// Read what is frozen of a block from the model's file each time the block runs, forward and
+        /// again backward, instead of keeping it: memory for time. It needs lora_r above 0.
+        stream_frozen_blocks: bool = boolean().default("false");
         /// Seed of everything random: sampling, shuffling, initialisation.
         seed: u64 = integer(0, i64::MAX).default("42");
     }

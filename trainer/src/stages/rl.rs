@@ -38,8 +38,7 @@ pub struct Rl {
     prompts: Prompts,
     eval: Option<Prompts>,
     sampler: Sampler,
-    /// The policy that KL is measured to.
-    reference: Option<CausalLm>,
+    reference: Reference,
     sft: Option<SftTerm>,
     loader: Loader,
     /// Prompts in a micro-batch, micro-batches in a step.
@@ -51,6 +50,16 @@ pub struct Rl {
     /// How often the run went back to an earlier step: each time it draws other numbers.
     times_back: u64,
     step: StepRecord,
+}
+
+/// The policy that KL is measured to.
+pub enum Reference {
+    /// There is no KL term.
+    None,
+    /// A model of its own.
+    Model(Box<CausalLm>),
+    /// The policy itself without its adapters, which are all that trains.
+    WithoutAdapters,
 }
 
 /// What is measured over the micro-batches of a step.
@@ -92,7 +101,7 @@ impl Rl {
         prompts: Prompts,
         eval: Option<Prompts>,
         sampler: Sampler,
-        reference: Option<CausalLm>,
+        reference: Reference,
         sft: Option<SftTerm>,
         batch: [usize; 2],
         [seed, shuffle]: [Option<u64>; 2],
@@ -175,7 +184,7 @@ impl Rl {
             fields.set("sampling/groups", sampled.len() as u64);
             fields.set("sampling/groups_kept", kept.len() as u64);
         }
-        self.train_on(&mut sampled, &kept);
+        self.train_on(model, &mut sampled, &kept);
         self.step.samples = sampled
             .iter()
             .enumerate()
@@ -185,11 +194,20 @@ impl Rl {
     }
 
     /// Gives the kept groups their advantages and cuts them into micro-batches.
-    fn train_on(&mut self, sampled: &mut [Group], kept: &[usize]) {
+    fn train_on(&mut self, model: &CausalLm, sampled: &mut [Group], kept: &[usize]) {
         let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
         let mut batches = self.micro_batches(&groups);
         let mut penalties = Vec::new();
-        if let Some(reference) = &self.reference {
+        let without_adapters;
+        let reference = match &self.reference {
+            Reference::None => None,
+            Reference::Model(reference) => Some(&**reference),
+            Reference::WithoutAdapters => {
+                without_adapters = model.valid().without_adapters();
+                Some(&without_adapters)
+            }
+        };
+        if let Some(reference) = reference {
             for batch in &mut batches {
                 batch.set_reference(reference, self.settings.temperature);
             }
@@ -340,7 +358,7 @@ impl Stage for Rl {
         if let Some(loss) = record.sft_loss {
             fields.set("sft/loss", loss);
         }
-        if self.reference.is_some() {
+        if !matches!(self.reference, Reference::None) {
             fields.set("kl", record.stats.kl / tokens);
         }
         // With top-k or top-p the sampler's distribution is another one than training's.

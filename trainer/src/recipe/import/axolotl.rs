@@ -64,10 +64,12 @@ pub(super) const ROWS: &[Row] = &[
         &["unfrozen_parameters"],
         Unless("every parameter is trained"),
     ),
-    // LoRA, as far as the schema has it.
+    // LoRA.
     (&["adapter"], By(adapter)),
+    (&["lora_r"], By(lora_r)),
     (&["lora_alpha"], Key("lora_alpha")),
-    (&["lora_dropout"], Key("lora_dropout")),
+    (&["peft_use_rslora"], Key("use_rslora")),
+    (&["lora_dropout"], Unless("adapters have no dropout")),
     (&["lora_target_modules"], Key("lora_target_modules")),
     (&["lora_target_linear"], By(target_linear)),
     (&["lora_modules_to_save"], Key("lora_modules_to_save")),
@@ -310,15 +312,24 @@ fn adapter(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
+/// axolotl reads it under an `adapter` alone.
+fn lora_r(carrier: &mut Carrier<'_>, item: &Item) {
+    match carrier.value_of("adapter").is_none_or(Yaml::is_off) {
+        true => carrier.leave(
+            item,
+            "not needed: without an adapter it has no effect there",
+        ),
+        false => carrier.offer(item, "lora_r", &item.value),
+    }
+}
+
 /// peft's word for what it means.
 fn target_linear(carrier: &mut Carrier<'_>, item: &Item) {
+    if item.value.is_off() {
+        return carrier.leave(item, "not needed: lora_target_modules says it");
+    }
     let every_layer = Yaml::Text("all-linear".to_owned());
-    let value = if item.value.is_off() {
-        &item.value
-    } else {
-        &every_layer
-    };
-    carrier.offer(item, "lora_target_modules", value);
+    carrier.offer(item, "lora_target_modules", &every_layer);
 }
 
 /// The arguments that axolotl hands on to TRL.

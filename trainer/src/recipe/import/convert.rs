@@ -246,11 +246,17 @@ pub(super) fn steps_per_generation(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
-/// TRL reads LoRA's keys only under `use_peft: true`, where its rank is 16 unless it is given.
+/// TRL reads LoRA's keys only under `use_peft: true`, where its rank is 16 unless it is given, and
+/// its modules are peft's for these families.
 pub(super) fn use_peft(carrier: &mut Carrier<'_>, item: &Item) {
     if item.value.is_off() {
-        carrier.leave(item, "not needed: lora_r says it");
-    } else if carrier.value_of("lora_r").is_none() {
+        return carrier.leave(item, "not needed: lora_r says it");
+    }
+    if carrier.value_of("lora_target_modules").is_none() {
+        let modules = ["q_proj", "v_proj"].map(text);
+        carrier.offer(item, "lora_target_modules", &Yaml::List(modules.into()));
+    }
+    if carrier.value_of("lora_r").is_none() {
         carrier.offer(item, "lora_r", &Yaml::Integer(16));
     } else {
         carrier.leave(item, "not needed: lora_r says it");
@@ -266,7 +272,12 @@ pub(super) fn lora_of_trl(carrier: &mut Carrier<'_>, item: &Item) {
         );
     } else {
         let name = item.key.rsplit('.').next().unwrap_or(&item.key);
-        carrier.offer(item, name, &item.value);
+        match name {
+            "lora_dropout" if !item.value.is_off() => {
+                carrier.leave(item, "no equivalent: adapters have no dropout");
+            }
+            _ => carrier.offer(item, name, &item.value),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Row] = &[
         &["gradient_checkpointing_kwargs"],
         NotNeeded("gradient_checkpointing says it"),
     ),
-    // LoRA, as far as the schema has it.
+    // LoRA.
     (&["use_peft"], By(convert::use_peft)),
     (
         &[
