@@ -15,6 +15,7 @@ mod kernels;
 mod killed;
 mod merge;
 mod parity;
+mod plan;
 mod preference;
 mod program;
 mod recompute;

@@ -6,6 +6,7 @@
 mod compare;
 mod import;
 mod merge;
+mod plan;
 mod tools;
 mod values;
 
@@ -21,6 +22,7 @@ pub use compare::{CompareArgs, SideName, UnknownSide};
 pub use import::ImportArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
+pub use plan::PlanArgs;
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
 };
@@ -48,6 +50,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Turn a configuration of TRL or axolotl into a recipe.
     Import(ImportArgs),
+    /// Say what a recipe will take.
+    Plan(PlanArgs),
     /// Say which devices work, and what others lack.
     Doctor(DoctorArgs),
 }
@@ -94,6 +98,7 @@ enum Tool {
     Compare(CompareArgs),
     Merge(MergeArgs),
     Import(ImportArgs),
+    Plan(PlanArgs),
     Doctor(DoctorArgs),
 }
 
@@ -240,6 +245,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Merge(args)), _) => Command::Merge(args),
         (Some(Tool::Import(args)), _) => Command::Import(args),
+        (Some(Tool::Plan(args)), _) => Command::Plan(args),
         (Some(Tool::Doctor(args)), _) => Command::Doctor(args),
         (None, Some(args)) => Command::Train(Box::new(args)),
         (None, None) => unreachable!("clap asks for --stage where there is no subcommand"),

@@ -17,6 +17,7 @@ pub mod forward;
 pub mod interrupt;
 pub mod monitor;
 pub mod optimizer;
+pub mod plan;
 pub mod recipe;
 pub mod rollout;
 pub mod run;

@@ -22,6 +22,7 @@ use crate::checkpoint::{Start, restore, starting_checkpoint};
 use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
+use crate::monitor::MemoryPeak;
 use crate::optimizer::AdamW;
 use crate::recipe::{
     self, CptSettings, Dtype, GradientCheckpointing, ModelSettings, PoSettings, PreferenceLossType,
@@ -40,7 +41,7 @@ use crate::stages::supervised::{BatchShape, Sequences, Supervised};
 use crate::train_loop::{Outcome, Training};
 
 /// Sequences the sampler decodes at a time.
-const MAX_BATCH_SIZE: usize = 64;
+pub const MAX_BATCH_SIZE: usize = 64;
 
 /// What a run needs beside its recipe.
 pub struct RunRequest {
@@ -86,10 +87,10 @@ pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
 
 fn log_end(log: &EventLog, error: &TrainError) -> Result<(), TrainError> {
     match error {
-        TrainError::Stopped { step } => finish(log, "stopped", *step),
+        TrainError::Stopped { step } => finish(log, "stopped", *step, Fields::new()),
         TrainError::Diverged { step, .. } => {
             log.append(failed(error))?;
-            finish(log, "diverged", *step)
+            finish(log, "diverged", *step, Fields::new())
         }
         _ => Ok(log.append(failed(error))?),
     }
@@ -101,6 +102,7 @@ fn run_locked(
     lock: &RunLock,
     log: &EventLog,
 ) -> Result<RunEnd, TrainError> {
+    let memory = MemoryPeak::watch();
     let start = starting_checkpoint(run_dir, &request.resume)?;
     let source = start
         .checkpoint
@@ -117,6 +119,7 @@ fn run_locked(
         model_dir: &request.model_dir,
         document_start,
         log,
+        memory,
     };
     let compute = compute_dtype(recipe.model.dtype, &request.device)?;
     match &recipe.stage {
@@ -151,6 +154,7 @@ struct Context<'a> {
     model_dir: &'a Path,
     document_start: DocumentStart,
     log: &'a EventLog,
+    memory: MemoryPeak,
 }
 
 impl Context<'_> {
@@ -241,7 +245,7 @@ impl Context<'_> {
             log: self.log.clone(),
             samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
-            recompute: recompute(&self.recipe.model, &model),
+            recompute: recompute(&self.recipe.model, model.config()),
             model,
             optimizer,
             step,
@@ -253,7 +257,8 @@ impl Context<'_> {
         };
         let outcome = training.run(&mut stage)?;
         drop(heartbeat);
-        finish(self.log, end_reason(outcome.early_stopped), training.step)?;
+        let end = end_reason(outcome.early_stopped);
+        finish(self.log, end, training.step, self.memory.fields())?;
         Ok(RunEnd::Trained(Box::new(outcome)))
     }
 
@@ -275,7 +280,7 @@ impl Context<'_> {
         let mut ends = lines.iter().rev().map(|line| &line.event);
         match ends.find(|event| matches!(event, Event::Finished(_) | Event::RunStarted(_))) {
             Some(Event::Finished(end)) if end.reason != "stopped" => Ok(()),
-            _ => finish(self.log, end_reason(early_stopped), step),
+            _ => finish(self.log, end_reason(early_stopped), step, Fields::new()),
         }
     }
 
@@ -521,8 +526,9 @@ fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
 /// Models from here on are recomputed by themselves: what a step keeps would soon outweigh them.
 const RECOMPUTE_FROM: u64 = 1_000_000_000;
 
-fn recompute(settings: &ModelSettings, model: &CausalLm) -> Recompute {
-    let large = model.config().num_parameters() >= RECOMPUTE_FROM;
+/// What the forward passes of a model of this shape keep.
+pub fn recompute(settings: &ModelSettings, config: &ModelConfig) -> Recompute {
+    let large = config.num_parameters() >= RECOMPUTE_FROM;
     match (settings.gradient_checkpointing, large) {
         (GradientCheckpointing::False, _) | (GradientCheckpointing::Auto, false) => {
             Recompute::Nothing
@@ -565,12 +571,12 @@ fn end_reason(early_stopped: bool) -> &'static str {
     }
 }
 
-fn finish(log: &EventLog, reason: &str, step: u64) -> Result<(), TrainError> {
+fn finish(log: &EventLog, reason: &str, step: u64, fields: Fields) -> Result<(), TrainError> {
     log.append(event::Finished {
         reason: reason.to_owned(),
         step,
         seconds: Scalar(log.clock().elapsed().as_secs_f64()),
-        fields: Fields::new(),
+        fields,
     })?;
     Ok(log.sync()?)
 }

@@ -16,6 +16,7 @@
 //! The backward recomputes the logits chunk by chunk; [`weighted_logprobs`] does not need to.
 
 mod backward;
+pub mod chunks;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;

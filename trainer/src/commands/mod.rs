@@ -8,6 +8,7 @@ mod import;
 mod merge;
 mod metrics;
 mod opened;
+mod plan;
 mod score;
 mod scored_text;
 mod train;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),
     }
