@@ -71,7 +71,6 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
         ("true", "adamw_8bit", 1),
         ("false", "adamw_torch", 1),
         ("false", "adamw_8bit", 1),
-        ("false", "adamw_torch", 2),
         ("true", "adamw_torch", 2),
     ];
     let mut wrong = Vec::new();
@@ -110,6 +109,7 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
         let raw = RawRecipe::parse("recipe.toml", &keys).expect("TOML");
         let recipe = for_stage(&raw, StageName::Sft).expect("a recipe");
         let (planned, moment) = StagePlan::of(&recipe, &config, Hardware::Cpu).memory.peak();
+        std::fs::remove_dir_all(&output).expect("checkpoints are large");
         let error = planned as f64 / measured - 1.0;
         let line = format!(
             "gradient_checkpointing = {checkpointing}, {optim}, {accumulation} micro-batches: planned \

@@ -7,11 +7,13 @@ use telemetry::SystemClock;
 
 use crate::TrainError;
 use crate::cli::PlanArgs;
+use crate::monitor::total_memory;
 use crate::plan::measure::{self, MAX_RANDOM_PARAMETERS};
 use crate::plan::report::{self, Verdict};
 use crate::plan::{Hardware, StagePlan, changes};
-use crate::recipe::{RawRecipe, Recipe, StageName, for_stage};
+use crate::recipe::{RawRecipe, Recipe, StageName, for_stage, unused_keys};
 use crate::run::compute_dtype;
+use crate::say;
 
 /// Prints the plan of each stage, and fails where one does not fit.
 pub(super) fn run(args: &PlanArgs) -> Result<(), TrainError> {
@@ -26,8 +28,14 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), TrainError> {
         report::thousands(config.num_parameters()),
         config.num_hidden_layers
     );
+    if available.is_none() {
+        say!("note: pass `--memory GIB`, the device's, to hear whether it fits");
+    }
     let mut too_large = Vec::new();
     for stage in stages {
+        for key in unused_keys(&raw, stage) {
+            say!("note: {key}");
+        }
         let recipe = for_stage(&raw, stage)?;
         let plan = StagePlan::of(&recipe, &config, hardware);
         print!("\n{}", report::stage(&plan));
@@ -107,16 +115,6 @@ fn available(args: &PlanArgs, hardware: Hardware) -> Option<u64> {
         Hardware::Cpu => total_memory(),
         Hardware::Gpu | Hardware::Cuda => None,
     })
-}
-
-/// The machine's memory, where the system says it.
-fn total_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 fn measure(args: &PlanArgs, recipe: &Recipe, plan: &StagePlan) -> Result<(), TrainError> {

@@ -15,6 +15,7 @@ pub struct MemoryPeak {
 }
 
 const STATUS: &str = "/proc/self/status";
+const MEMINFO: &str = "/proc/meminfo";
 const CLEAR_REFS: &str = "/proc/self/clear_refs";
 /// What sets the high-water mark back: `man 5 proc_pid_clear_refs`.
 const RESET_PEAK: &str = "5";
@@ -43,6 +44,11 @@ impl MemoryPeak {
         }
         fields
     }
+}
+
+/// The machine's memory, where the system says it.
+pub fn total_memory() -> Option<u64> {
+    bytes(&fs::read_to_string(MEMINFO).ok()?, "MemTotal:")
 }
 
 /// The value of a line such as `VmHWM:     1234 kB`.

@@ -5,6 +5,6 @@ mod memory;
 mod system;
 mod throughput;
 
-pub use memory::MemoryPeak;
+pub use memory::{MemoryPeak, total_memory};
 pub use system::SystemMonitor;
 pub use throughput::Throughput;

@@ -11,13 +11,14 @@
 //! | moments | 8 G, or 2 + 8 / 256 a value in parameters of 4,096 values or more |
 //! | gradients | 4 G when the last of them is there, fewer before |
 //! | the tied embedding's second gradient | 4 V h, until the two are added |
-//! | weights cast | 2 bytes a matrix parameter of the blocks whose graph is there |
+//! | bfloat16 copies | 2 bytes a matrix parameter of the blocks whose graph is there, and a matrix's gradient before it is float32 |
 //! | block inputs | c T h (L + 1), where blocks are recomputed |
 //! | activations | T (c (n h + 2 q + 2 k + 3 f) + 4 heads) a block: its input, the inputs and results of its norms (n is 6 with four norms, 4 with two), q, k, v, the attention's output, gate, up and their product; with q and k norms q + k more |
 //! | inside a block's backward | c T (2 f + h) and the first matrix's gradient on top of the activations, or, at its end, the block's gradients, a copy of the largest that is transposed, and 3 c T h |
 //! | the head | the S hidden states and their gradient, and the logits of a chunk; on the CPU as much again for the operand that the gemm packs |
 //! | key-value cache | 2 c L k slots · capacity |
-//! | freed blocks | see [`MMAP_THRESHOLD`] |
+//! | freed blocks | on the CPU: see [`MMAP_THRESHOLD`] |
+//! | the program | on the CPU: see [`PROGRAM_BYTES`] |
 
 use kernels::adamw::eight_bit::BLOCK;
 use kernels::linear_logprobs::chunks::{tokens_at_a_time, vocab_at_a_time};
@@ -93,10 +94,17 @@ pub struct Memory {
 /// glibc's malloc gets larger blocks from the kernel one by one and gives them back when they are
 /// freed. Smaller ones lie on a heap, which shrinks only from its top, and not before twice as much
 /// as this is free there. What a pass frees is that top: at most [`TRIM_THRESHOLD`] of it stays.
-/// Gradients lie between moments, which live on, so all of theirs stays. Both are upper bounds, and
-/// nothing where matrices and activations are larger than this. (`DEFAULT_MMAP_THRESHOLD_MAX` in
-/// glibc's malloc.c, which the threshold reaches once a block of that size was freed.)
+/// Gradients lie between moments, which live on, so all of theirs may stay. How much of either is
+/// used again by blocks of other sizes is not to be known: between nothing and all of it, so half is
+/// counted. It is nothing where matrices and activations are larger than this.
+/// (`DEFAULT_MMAP_THRESHOLD_MAX` in glibc's malloc.c, which the threshold reaches once a block of that
+/// size was freed.)
 pub const MMAP_THRESHOLD: u64 = 32 << 20;
+
+/// What training a model of 70 KB adds to what the program had resident before: its code, which is
+/// read as it is used, and its threads' stacks. Measured on Linux, two threads; the one number here
+/// that is not computed.
+pub const PROGRAM_BYTES: u64 = 16 << 20;
 
 /// What malloc keeps at the top of its heap: see [`MMAP_THRESHOLD`].
 const TRIM_THRESHOLD: u64 = 2 * MMAP_THRESHOLD;
@@ -142,6 +150,8 @@ impl Memory {
         items.add_saving();
         if job.hardware == Hardware::Cpu {
             items.add_freed();
+            let name = "the program's code and threads";
+            items.add(name, Place::Host, |_| vec![[PROGRAM_BYTES, 1]]);
         }
         items.items.retain(|item| item.largest() > 0);
         Memory { items: items.items }
@@ -289,13 +299,15 @@ impl Items<'_> {
             };
             let block = number * counts.block_matrices;
             let head = number * counts.embedding;
-            let name = "weights cast to bfloat16";
+            let matrix = number * counts.largest_in_block;
+            let name = "bfloat16 copies";
             self.add(name, Place::Device, |moment| match moment {
-                Moment::Sampling => vec![[number * counts.largest_in_block, 1], [head, 1]],
-                Moment::Head if of_blocks == 1 => vec![[head, 1]],
-                Moment::Head => vec![[block, of_blocks], [head, 1]],
-                Moment::LastBlock => vec![[block, of_blocks]],
-                Moment::FirstBlock => vec![[block, 1]],
+                Moment::Sampling => vec![[matrix, 1], [head, 1]],
+                // The head, and its gradient before it is cast.
+                Moment::Head if of_blocks == 1 => vec![[head, 2]],
+                Moment::Head => vec![[block, of_blocks], [head, 2]],
+                Moment::LastBlock => vec![[block, of_blocks], [matrix, 1]],
+                Moment::FirstBlock => vec![[block, 1], [matrix, 1]],
                 Moment::Embedding | Moment::Step | Moment::Save => Vec::new(),
             });
         }
@@ -334,7 +346,8 @@ impl Items<'_> {
         let outside = |count: u64| vec![[table, count]];
         // Of all parameters, and of the head alone.
         let tables = if tied { 1 } else { 2 };
-        let whole = || [blocks(layers), outside(tables)].concat();
+        let norm = 4 * widths(&job.config)[0];
+        let whole = || [blocks(layers), outside(tables), vec![[norm, 1]]].concat();
         let accumulates = job.work.micro_batches > 1;
         let keeps = job.recompute == Recompute::Nothing;
         let name = "gradients, float32";
@@ -479,7 +492,7 @@ impl Items<'_> {
             }
             let most = small.into_iter().max().unwrap_or(0);
             for (freed, now) in freed.iter_mut().zip(small) {
-                *freed += (most - now).min(at_most);
+                *freed += (most - now).min(at_most) / 2;
             }
         }
         self.items.push(Item {

@@ -1,8 +1,8 @@
 //! What a stage of a recipe will take, before anything is loaded: memory, arithmetic and disk, from
 //! the recipe and a `config.json`.
 //!
-//! Nothing here is fitted to a measurement. [`memory`] lists what the program allocates and when;
-//! each item carries the formula it was computed by, and a test trains and compares.
+//! [`memory`] lists what the program allocates and when, each item by its formula; a test trains and
+//! compares.
 
 mod advice;
 pub mod measure;

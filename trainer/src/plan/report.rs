@@ -29,7 +29,7 @@ pub fn stage(plan: &StagePlan) -> String {
     let job = &plan.job;
     let work = &job.work;
     let mut text = format!(
-        "stage {}: up to {} sequences of {} tokens a micro-batch, {} micro-batches, {} tokens a step\n",
+        "stage {}: up to {} sequences of {} tokens a micro-batch, {} of them a step: {} tokens\n",
         plan.stage,
         work.sequences,
         thousands(work.length),
