@@ -13,6 +13,7 @@ mod causal_lm;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod flops;
 mod gemma2;
 mod gemma3;
 pub mod generate;

@@ -20,6 +20,7 @@ mod lora;
 mod lora_runs;
 mod merge;
 mod parity;
+mod plan;
 mod preference;
 mod preflight;
 mod program;

@@ -20,11 +20,14 @@
 mod checksums;
 mod starting;
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use model::checkpoint::{Dtype, TensorFile, read_tensors, write_tensors};
+use model::checkpoint::{
+    Dtype, TensorData, TensorFile, TensorToWrite, read_tensors, write_tensor_file,
+};
 use model::{CausalLm, LoraConfig, MergeDifference, Trainable, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,20 +106,26 @@ pub fn save(
     let state_file = state_dir.join("state.json");
     fs::write(&state_file, json).map_err(TrainError::io(&state_file))?;
 
-    let mut moments = Vec::new();
-    for (name, of_parameter) in optimizer.moments() {
-        for (part, values) in of_parameter.parts() {
-            moments.push((format!("{part}.{name}"), values));
-        }
-    }
-    write_flat(&state_dir.join("moments.safetensors"), &moments)?;
+    let moments = optimizer.moments();
+    let parts = moments.iter().flat_map(|(name, of_parameter)| {
+        let parts = of_parameter.parts().into_iter();
+        parts.map(move |(part, count)| (format!("{part}.{name}"), count))
+    });
+    write_flat(
+        &state_dir.join("moments.safetensors"),
+        parts,
+        |name| match name.split_once('.') {
+            Some((part, name)) => moments[name].part(part),
+            None => unreachable!("a part's name has a dot"),
+        },
+    )?;
     if dtype != Dtype::Float32 && model.lora().is_none() {
-        let master: Vec<(String, Vec<f32>)> = model
-            .parameters()
-            .into_iter()
-            .map(|(name, tensor)| (name, host_values(tensor)))
-            .collect();
-        write_flat(&state_dir.join("master.safetensors"), &master)?;
+        let parameters = model.parameters();
+        let sizes = parameters.iter();
+        let sizes = sizes.map(|(name, tensor)| (name.clone(), tensor.shape().num_elements()));
+        write_flat(&state_dir.join("master.safetensors"), sizes, |name| {
+            host_values(parameters[name].clone())
+        })?;
     }
     let bytes = checksums::write(dir)?;
     Ok(Saved {
@@ -212,12 +221,21 @@ fn check_adapters(dir: &Path, trainable: &Trainable) -> Result<(), TrainError> {
     )))
 }
 
-fn write_flat(path: &Path, tensors: &[(String, Vec<f32>)]) -> Result<(), TrainError> {
-    let shapes: Vec<[usize; 1]> = tensors.iter().map(|(_, v)| [v.len()]).collect();
-    let tensors: Vec<(&str, &[usize], &[f32])> = tensors
-        .iter()
-        .zip(&shapes)
-        .map(|((name, values), shape)| (name.as_str(), &shape[..], values.as_slice()))
+/// Writes flat float32 tensors of these sizes, one after the other: the moments of all parameters at
+/// once would be as much memory again as they are.
+fn write_flat(
+    path: &Path,
+    sizes: impl Iterator<Item = (String, usize)>,
+    values: impl Fn(&str) -> Vec<f32>,
+) -> Result<(), TrainError> {
+    let tensors: Vec<TensorToWrite> = sizes
+        .map(|(name, count)| TensorToWrite {
+            name,
+            shape: vec![count],
+            dtype: Dtype::Float32,
+        })
         .collect();
-    Ok(write_tensors(path, &tensors)?)
+    write_tensor_file(path, &tensors, |tensor| {
+        Ok(TensorData::Float32(Cow::Owned(values(&tensor.name))))
+    })
 }

@@ -8,6 +8,7 @@ mod evaluate;
 mod import;
 mod inspect;
 mod merge;
+mod plan;
 mod replay;
 mod tools;
 mod values;
@@ -26,6 +27,7 @@ pub use import::ImportArgs;
 pub use inspect::InspectArgs;
 pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
+pub use plan::PlanArgs;
 pub use replay::ReplayArgs;
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
@@ -58,6 +60,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Turn a configuration of TRL or axolotl into a recipe.
     Import(ImportArgs),
+    /// Say what a recipe will take.
+    Plan(PlanArgs),
     /// Run a recorded step again and compare.
     Replay(ReplayArgs),
     /// Say which devices work, and what others lack.
@@ -108,6 +112,7 @@ enum Tool {
     Compare(CompareArgs),
     Merge(MergeArgs),
     Import(ImportArgs),
+    Plan(PlanArgs),
     Replay(ReplayArgs),
     Doctor(DoctorArgs),
 }
@@ -257,6 +262,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Merge(args)), _) => Command::Merge(args),
         (Some(Tool::Import(args)), _) => Command::Import(args),
+        (Some(Tool::Plan(args)), _) => Command::Plan(args),
         (Some(Tool::Replay(args)), _) => Command::Replay(args),
         (Some(Tool::Doctor(args)), _) => Command::Doctor(args),
         (None, Some(args)) => Command::Train(Box::new(args)),

@@ -55,6 +55,9 @@ pub enum TrainError {
     /// What `compare` looks for was found: two sides that differ, or a number that is none.
     #[error("{0}")]
     Diverges(String),
+    /// A stage of a recipe takes more memory than there is.
+    #[error("{0}")]
+    DoesNotFit(String),
     /// Nothing in the data can be learnt.
     #[error("{0}")]
     NothingToTrain(String),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
 use datasets::TokenBatch;
 use kernels::{Logprobs, Segment, Segments};
-use model::CausalLm;
+use model::{CausalLm, ModelConfig};
 
 use crate::optimizer::GradientBuffer;
 use crate::recipe::{GradientCheckpointing, ModelSettings};
@@ -40,11 +40,11 @@ const RECOMPUTE_FROM: u64 = 1_000_000_000;
 
 impl Recompute {
     /// What a recipe asks for.
-    pub fn of(settings: &ModelSettings, model: &CausalLm) -> Self {
+    pub fn of(settings: &ModelSettings, config: &ModelConfig) -> Self {
         let keeps_all = match settings.gradient_checkpointing {
             GradientCheckpointing::True => false,
             GradientCheckpointing::False => true,
-            GradientCheckpointing::Auto => model.config().num_parameters() < RECOMPUTE_FROM,
+            GradientCheckpointing::Auto => config.num_parameters() < RECOMPUTE_FROM,
         };
         // A whole graph would hold every block that was streamed.
         match (

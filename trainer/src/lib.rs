@@ -21,6 +21,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod monitor;
 pub mod optimizer;
+pub mod plan;
 pub mod preflight;
 pub mod recipe;
 pub mod replay;

@@ -90,7 +90,7 @@ pub enum Moments {
 
 /// Parameters with fewer values keep float32 moments, as in bitsandbytes: norms and biases weigh
 /// nothing, and their moments vary most.
-const MIN_8BIT_SIZE: usize = 4096;
+pub const MIN_8BIT_SIZE: usize = 4096;
 
 impl AdamW {
     /// Moments of zero.
@@ -208,22 +208,33 @@ impl Moments {
         })
     }
 
-    /// What a checkpoint stores: a prefix for each part, and its values. Codes are four to a float's
-    /// bits, because that is what the file's other tensors are made of.
-    pub fn parts(&self) -> [(&'static str, Vec<f32>); 2] {
+    /// What a checkpoint stores: the name of each part, and how many values it has.
+    pub fn parts(&self) -> [(&'static str, usize); 2] {
         match self {
             Moments::Float32([first, second]) => [
-                ("first", model::host_values(first.clone())),
-                ("second", model::host_values(second.clone())),
+                ("first", first.shape().num_elements()),
+                ("second", second.shape().num_elements()),
             ],
-            Moments::EightBit(EightBitMoments { codes, scales }) => {
-                let codes = codes.clone().into_data().try_to_vec::<i32>();
+            Moments::EightBit(EightBitMoments { codes, scales }) => [
+                ("codes", codes.shape().num_elements()),
+                ("scales", scales.shape().num_elements()),
+            ],
+        }
+    }
+
+    /// The values of a part by its name. Codes are four to a float's bits, because that is what the
+    /// file's other tensors are made of.
+    pub fn part(&self, name: &str) -> Vec<f32> {
+        match (self, name) {
+            (Moments::Float32([first, _]), "first") => model::host_values(first.clone()),
+            (Moments::Float32([_, second]), "second") => model::host_values(second.clone()),
+            (Moments::EightBit(moments), "codes") => {
+                let codes = moments.codes.clone().into_data().try_to_vec::<i32>();
                 let codes = codes.expect("codes are i32").into_iter();
-                [
-                    ("codes", codes.map(|c| f32::from_bits(c as u32)).collect()),
-                    ("scales", model::host_values(scales.clone())),
-                ]
+                codes.map(|code| f32::from_bits(code as u32)).collect()
             }
+            (Moments::EightBit(moments), "scales") => model::host_values(moments.scales.clone()),
+            _ => unreachable!("`parts` has no part called {name}"),
         }
     }
 

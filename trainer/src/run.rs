@@ -1,10 +1,11 @@
 //! A run: from a resolved recipe and a model folder to its last checkpoint.
 
+mod open;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use burn::tensor::DType;
-use datasets::{AssistantTurns, ChatTokenizer, DocumentStart, Loader, OnBadRecord, Order, Shard};
+use datasets::DocumentStart;
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
@@ -20,22 +21,13 @@ use crate::checkpoint::{Start, restore, starting_checkpoint};
 use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
+use crate::monitor::MemoryPeak;
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
-use crate::recipe::{
-    self, CptSettings, Dtype, PoSettings, PreferenceLossType, Recipe, RlSettings, SftSettings,
-    StageSettings, TrainTurns,
-};
-use crate::rollout::{Prompts, Sampler, rubric, watched};
+use crate::recipe::{Dtype, Recipe, StageSettings};
 use crate::say;
 use crate::stage::Stage;
-use crate::stages::preference::pairs::Pairs;
-use crate::stages::preference::reference::{ReferenceKey, reference_logprobs, visited};
-use crate::stages::preference::{PairData, Preference};
-use crate::stages::pretraining::Documents;
-use crate::stages::rl::{Reference, Rl, SftTerm};
-use crate::stages::sft::Conversations;
-use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
+use crate::stages::rl::Reference;
 use crate::train_loop::{Ended, Outcome, Training, Until};
 use crate::trainable::trainable;
 use crate::watched::Watch;
@@ -44,7 +36,7 @@ use crate::watched::Watch;
 const REFERENCE: &str = "reference.jsonl";
 
 /// Sequences the sampler decodes at a time.
-const MAX_BATCH_SIZE: usize = 64;
+pub const MAX_BATCH_SIZE: usize = 64;
 
 /// What a run needs beside its recipe.
 pub struct RunRequest {
@@ -92,10 +84,10 @@ pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
 
 fn log_end(log: &EventLog, error: &TrainError) -> Result<(), TrainError> {
     match error {
-        TrainError::Stopped { step } => finish(log, "stopped", *step),
+        TrainError::Stopped { step } => finish(log, "stopped", *step, Fields::new()),
         TrainError::Diverged { step, .. } => {
             log.append(failed(error))?;
-            finish(log, "diverged", *step)
+            finish(log, "diverged", *step, Fields::new())
         }
         _ => Ok(log.append(failed(error))?),
     }
@@ -107,6 +99,7 @@ fn run_locked(
     lock: &RunLock,
     log: &EventLog,
 ) -> Result<RunEnd, TrainError> {
+    let memory = MemoryPeak::watch();
     let start = starting_checkpoint(run_dir, &request.resume)?;
     let source = start
         .checkpoint
@@ -124,15 +117,16 @@ fn run_locked(
         document_start,
         log,
         look: Look::new(recipe, &config, run_dir.path(), &start),
+        memory,
     };
     let compute = compute_dtype(recipe.model.dtype, &request.device)?;
     match &recipe.stage {
         StageSettings::Cpt(settings) => {
-            let stage = pretraining_stage(&context, settings)?;
+            let stage = open::pretraining_stage(&context, settings)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Sft(settings) => {
-            let stage = sft_stage(&context, settings)?;
+            let stage = open::sft_stage(&context, settings)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Rl(settings) => {
@@ -145,7 +139,7 @@ fn run_locked(
                     Reference::Model(Box::new(model))
                 }
             };
-            let stage = rl_stage(&context, settings, reference)?;
+            let stage = open::rl_stage(&context, settings, reference)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
         StageSettings::Po(settings) => {
@@ -156,7 +150,7 @@ fn run_locked(
                 let (model, _) = CausalLm::load_to_train(dir, &device, compute, &trainable)?;
                 Ok(model.without_adapters())
             };
-            let stage = preference_stage(&context, settings, run_dir, &load)?;
+            let stage = open::preference_stage(&context, settings, run_dir, &load)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
     }
@@ -168,6 +162,7 @@ struct Context<'a> {
     document_start: DocumentStart,
     log: &'a EventLog,
     look: Look<'a>,
+    memory: MemoryPeak,
 }
 
 impl Context<'_> {
@@ -268,7 +263,7 @@ impl Context<'_> {
             log: self.log.clone(),
             samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
-            recompute: Recompute::of(&self.recipe.model, &model),
+            recompute: Recompute::of(&self.recipe.model, model.config()),
             model,
             optimizer,
             step,
@@ -283,7 +278,12 @@ impl Context<'_> {
         };
         let outcome = training.run(&mut stage)?;
         drop(heartbeat);
-        finish(self.log, outcome.ended.reason(), training.step)?;
+        finish(
+            self.log,
+            outcome.ended.reason(),
+            training.step,
+            self.memory.fields(),
+        )?;
         Ok(RunEnd::Trained(Box::new(outcome)))
     }
 
@@ -300,7 +300,7 @@ impl Context<'_> {
         let mut ends = lines.iter().rev().map(|line| &line.event);
         match ends.find(|event| matches!(event, Event::Finished(_) | Event::RunStarted(_))) {
             Some(Event::Finished(end)) if end.reason != "stopped" => Ok(()),
-            _ => finish(self.log, ended.reason(), step),
+            _ => finish(self.log, ended.reason(), step, Fields::new()),
         }
     }
 
@@ -357,213 +357,6 @@ impl Context<'_> {
         say!("warning: {message}");
         Ok(self.log.append(event::Warning::new(message))?)
     }
-
-    fn on_bad_record(&self) -> OnBadRecord {
-        match self.recipe.data.on_bad_record {
-            recipe::OnBadRecord::Error => OnBadRecord::Error,
-            recipe::OnBadRecord::Skip => OnBadRecord::Skip,
-        }
-    }
-
-    fn shape(&self, max_length: usize, packing: bool) -> BatchShape {
-        BatchShape {
-            max_length,
-            batch_size: self.recipe.data.per_device_train_batch_size,
-            accumulation: self.recipe.data.gradient_accumulation_steps,
-            packing,
-        }
-    }
-
-    fn shuffle_seed(&self) -> Option<u64> {
-        self.recipe.data.shuffle.then_some(self.recipe.model.seed)
-    }
-
-    fn order(&self) -> Order {
-        match self.shuffle_seed() {
-            Some(seed) => Order::Shuffled { seed },
-            None => Order::Sequential,
-        }
-    }
-
-    /// Training and held-out sequences of a supervised stage.
-    fn supervised(
-        &self,
-        shape: BatchShape,
-        objective: Objective,
-        open: impl Fn(&[PathBuf]) -> Result<Box<dyn Sequences>, TrainError>,
-    ) -> Result<Supervised, TrainError> {
-        let train = open(self.recipe.require_train_data()?)?;
-        self.look.at_sequences(&*train, shape)?;
-        let eval = match self.recipe.data.eval_data.as_slice() {
-            [] => None,
-            paths => Some(open(paths)?),
-        };
-        let name = self.recipe.stage_name();
-        Ok(Supervised::new(
-            name,
-            train,
-            eval,
-            shape,
-            objective,
-            self.shuffle_seed(),
-        ))
-    }
-}
-
-fn pretraining_stage(context: &Context, settings: &CptSettings) -> Result<Supervised, TrainError> {
-    let shape = context.shape(settings.max_length, settings.packing);
-    let objective = Objective::of_cpt(settings);
-    let stage = context.supervised(shape, objective, |paths| {
-        Ok(Box::new(Documents::open(
-            paths,
-            context.on_bad_record(),
-            context.model_dir,
-            context.document_start,
-            context.recipe.model.seed,
-        )?))
-    })?;
-    stage.with_questions(settings.eval_generate, settings.eval_max_new_tokens)
-}
-
-fn sft_stage(context: &Context, settings: &SftSettings) -> Result<Supervised, TrainError> {
-    let shape = context.shape(settings.max_length, settings.packing);
-    let turns = match settings.train_turns {
-        TrainTurns::All => AssistantTurns::All,
-        TrainTurns::Last => AssistantTurns::Last,
-    };
-    let objective = Objective::of_sft(settings, context.recipe.model.seed);
-    let stage = context.supervised(shape, objective, |paths| {
-        Ok(Box::new(Conversations::open(
-            paths,
-            context.on_bad_record(),
-            context.model_dir,
-            context.document_start,
-            turns,
-            context.recipe.model.seed,
-        )?))
-    })?;
-    stage.with_questions(settings.eval_generate, settings.eval_max_new_tokens)
-}
-
-/// Opens the pairs and computes what their losses compare with.
-fn preference_stage(
-    context: &Context,
-    settings: &PoSettings,
-    run_dir: &RunDir,
-    load: &dyn Fn() -> Result<CausalLm, TrainError>,
-) -> Result<Preference, TrainError> {
-    let data = &context.recipe.data;
-    let with_reference = settings.loss_type.iter().any(|loss| loss.needs_reference());
-    let interrupter = interrupt::on_signal();
-    let batch = [
-        data.per_device_train_batch_size,
-        data.gradient_accumulation_steps,
-    ];
-    let open = |paths: &[PathBuf], name: &str| {
-        let pairs = Pairs::open(
-            paths,
-            context.on_bad_record(),
-            context.model_dir,
-            context.document_start,
-        )?;
-        if name == REFERENCE {
-            context.look.at_pairs(&pairs, settings.max_length)?;
-        }
-        let mut reference = Vec::new();
-        if with_reference {
-            let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
-            let key = ReferenceKey::measure(context.model_dir, paths, settings, kto)?;
-            let count = match name {
-                "reference.jsonl" if context.recipe.run.max_steps > 0 => {
-                    context.recipe.run.max_steps * batch[0] * batch[1]
-                }
-                _ => pairs.len(),
-            };
-            let loader = Loader::new(pairs.len(), context.order(), Shard::ALL);
-            let records = visited(&pairs, loader, count, settings.max_length)?;
-            let computed = reference_logprobs(
-                &run_dir.path().join(name),
-                &key,
-                &pairs,
-                &records,
-                data.per_device_train_batch_size,
-                load,
-                &|| interrupter.should_stop(),
-            )?;
-            reference = computed.ok_or(TrainError::Stopped { step: 0 })?;
-        }
-        Ok::<_, TrainError>(PairData { pairs, reference })
-    };
-    let train = open(context.recipe.require_train_data()?, REFERENCE)?;
-    let eval = match data.eval_data.as_slice() {
-        [] => None,
-        paths => Some(open(paths, "reference-eval.jsonl")?),
-    };
-    let shuffle = context.shuffle_seed();
-    Preference::new(settings.clone(), train, eval, batch, shuffle).with_questions()
-}
-
-fn rl_stage(
-    context: &Context,
-    settings: &RlSettings,
-    reference: Reference,
-) -> Result<Rl, TrainError> {
-    let recipe = context.recipe;
-    let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;
-    let tokenizer = Arc::new(tokenizer);
-    let open = |paths: &[PathBuf]| {
-        let length = settings.max_prompt_length;
-        Prompts::open(paths, context.on_bad_record(), tokenizer.clone(), length)
-    };
-    let prompts = open(recipe.require_train_data()?)?;
-    let eval = match recipe.data.eval_data.as_slice() {
-        [] => None,
-        paths => Some(open(paths)?),
-    };
-    let sampler = Sampler {
-        tokenizer: tokenizer.clone(),
-        rubric: rubric(settings)?,
-        watch: watched(settings, &prompts)?,
-        max_completion_length: settings.max_completion_length,
-        max_batch_size: MAX_BATCH_SIZE,
-    };
-    let batch = [
-        recipe.data.per_device_train_batch_size,
-        recipe.data.gradient_accumulation_steps,
-    ];
-    let seeds = [Some(recipe.model.seed), context.shuffle_seed()];
-    Ok(Rl::new(
-        settings.clone(),
-        prompts,
-        eval,
-        sampler,
-        reference,
-        sft_term(context, settings)?,
-        batch,
-        seeds,
-    ))
-}
-
-fn sft_term(context: &Context, settings: &RlSettings) -> Result<Option<SftTerm>, TrainError> {
-    if settings.sft_data.is_empty() || settings.sft_alpha == 0.0 {
-        return Ok(None);
-    }
-    let seed = context.recipe.model.seed;
-    let conversations = Conversations::open(
-        &settings.sft_data,
-        context.on_bad_record(),
-        context.model_dir,
-        context.document_start,
-        AssistantTurns::All,
-        seed,
-    )?;
-    Ok(Some(SftTerm::new(
-        Box::new(conversations),
-        Order::Shuffled { seed },
-        settings.sft_batch_size,
-        settings.max_prompt_length + settings.max_completion_length,
-        settings.sft_alpha,
-    )))
 }
 
 /// What `--dtype` means on a device.
@@ -592,12 +385,12 @@ fn failed(error: &TrainError) -> event::Failed {
     }
 }
 
-fn finish(log: &EventLog, reason: &str, step: u64) -> Result<(), TrainError> {
+fn finish(log: &EventLog, reason: &str, step: u64, fields: Fields) -> Result<(), TrainError> {
     log.append(event::Finished {
         reason: reason.to_owned(),
         step,
         seconds: Scalar(log.clock().elapsed().as_secs_f64()),
-        fields: Fields::new(),
+        fields,
     })?;
     Ok(log.sync()?)
 }

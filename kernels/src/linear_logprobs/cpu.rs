@@ -5,14 +5,12 @@ use burn_backend::TensorMetadata;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
+use super::chunks::tokens_at_a_time;
 use super::one_pass::{OnePassOps, weighted_sum};
 use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cpu::{
     Into, Mat, Threads, contiguous, exp, gemm, max, tanh, tensor, values, vectorized,
 };
-
-/// Logits in memory at a time: 32 MiB.
-const CHUNK_VALUES: usize = 1 << 23;
 
 impl LinearLogprobsOps for Flex {
     fn linear_logprobs(
@@ -235,7 +233,7 @@ fn add_gradients(
 
 /// (first row, rows) of each chunk.
 fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
-    let rows = (CHUNK_VALUES / vocab).max(1);
+    let rows = tokens_at_a_time(vocab);
     (0..tokens)
         .step_by(rows)
         .map(move |start| (start, rows.min(tokens - start)))

@@ -16,14 +16,13 @@ use burn_cubecl::ops::numeric;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::chunks::vocab_at_a_time;
 use super::one_pass::{OnePassOps, weighted_sum};
 use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cube::{
     contiguous, cube_max, cube_sum, cubes, empty, reshaped, saturating_tanh, upload,
 };
 
-/// Logits in memory at a time: 128 MiB, what WebGPU lets a kernel see of a buffer.
-const CHUNK_VALUES: usize = 1 << 25;
 /// Units of a cube.
 const UNITS: u32 = 256;
 /// Below every logit, and finite, so that no difference of two maxima is NaN.
@@ -204,10 +203,9 @@ fn grad_columns(weights: CubeTensor, tokens: usize) -> CubeTensor {
     CubeBackend::float_cat(vec![weights, zeros], 1)
 }
 
-/// Ranges of the vocabulary. All but the last are a multiple of 64, which keeps the rows of a
-/// chunk aligned in memory.
+/// Ranges of the vocabulary.
 fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = (CHUNK_VALUES / tokens / 64 * 64).max(64);
+    let size = vocab_at_a_time(tokens);
     (0..vocab)
         .step_by(size)
         .map(move |start| start..(start + size).min(vocab))

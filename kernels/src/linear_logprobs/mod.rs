@@ -17,6 +17,7 @@
 //! head is frozen, neither makes its gradient: a quarter of the products, and a buffer of its size.
 
 mod backward;
+pub mod chunks;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;

@@ -9,6 +9,7 @@ mod inspect;
 mod merge;
 mod metrics;
 mod opened;
+mod plan;
 mod replay;
 mod score;
 mod scored_text;
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),

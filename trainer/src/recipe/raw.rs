@@ -76,6 +76,16 @@ impl RawRecipe {
         })
     }
 
+    /// The stages that have a table of their own, in the order in which they are run.
+    pub fn stages_with_a_table(&self) -> Vec<StageName> {
+        let has_a_table = |stage: &StageName| {
+            self.entries
+                .iter()
+                .any(|entry| entry.layer == Layer::StageTable && entry.stage == Some(*stage))
+        };
+        StageName::ALL.into_iter().filter(has_a_table).collect()
+    }
+
     /// Adds a `--set key=value` or `--set rl.key=value`. Without a table it is for the stage
     /// `named` by `--stage`, or for every stage where that is `None` (`--stage all`).
     ///

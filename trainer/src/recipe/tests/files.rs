@@ -41,9 +41,20 @@ fn each_shipped_recipe_resolves_for_every_stage_it_has_and_uses_all_its_keys() {
             .into_iter()
             .filter(|stage| raw.entries.iter().any(|entry| entry.stage == Some(*stage)));
         for stage in stages {
-            for_stage(&raw, stage).unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+            for_stage(&raw, stage).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             assert_eq!(unused_keys(&raw, stage), [], "{}", path.display());
         }
+    }
+}
+
+#[test]
+fn the_file_of_the_demos_recipe_is_what_the_program_runs() {
+    let file = repository().join("examples/recipes/demo/demo.toml");
+    let file = RawRecipe::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    for stage in STAGES {
+        let [file, built_in] = [&file, &RawRecipe::demo()]
+            .map(|raw| for_stage(raw, stage).unwrap_or_else(|errors| panic!("{errors}")));
+        assert_eq!(file, built_in);
     }
 }
 

@@ -1,0 +1,203 @@
+//! `trainer plan`: what it says a run will take, and what the run took.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use model::checkpoint::Dtype;
+use model::config::Gemma2Shape;
+use model::{CausalLm, ModelConfig};
+use trainer::plan::{Hardware, StagePlan};
+use trainer::recipe::{RawRecipe, StageName, for_stage};
+
+use crate::checkpoints::scratch;
+use crate::golden;
+use crate::program::{events, run, succeed, text, write};
+
+/// How far the plan may be from the measurement.
+const TOLERANCE: f64 = 0.1;
+
+/// 33.6 M parameters in the shape of Gemma 2, with the tokenizer of a golden model: a row of the
+/// embedding that no token asks for takes memory like any other.
+fn model(dir: &Path) -> (PathBuf, ModelConfig) {
+    let config = ModelConfig::demo_gemma2(&Gemma2Shape {
+        vocab_size: 16_384,
+        hidden_size: 512,
+        intermediate_size: 1536,
+        num_hidden_layers: 8,
+        num_attention_heads: 8,
+        num_key_value_heads: 4,
+        head_dim: 64,
+        sliding_window: 128,
+        max_position_embeddings: 1024,
+        ..Gemma2Shape::default()
+    })
+    .expect("a sound shape");
+    let folder = dir.join("model");
+    std::fs::create_dir(&folder).expect("the folder is new");
+    CausalLm::random(config.clone(), 1, 0.02, &Device::flex(), DType::F32)
+        .save(&folder, Dtype::Float32)
+        .expect("it saves");
+    for file in datasets::Tokenizer::files(&golden::model_dir("gemma2")) {
+        let name = file.file_name().expect("a file has a name");
+        std::fs::copy(&file, folder.join(name)).expect("it copies");
+    }
+    (folder, config)
+}
+
+/// Conversations that are longer than a sequence may be, nearly all of them an answer.
+fn long_conversations(dir: &Path) -> PathBuf {
+    let line = |i: usize| {
+        let words: Vec<String> = (0..900)
+            .map(|j| ((i * 71 + j * 37) % 97).to_string())
+            .collect();
+        format!(
+            r#"{{"messages": [{{"role": "user", "content": "Count."}}, {{"role": "assistant", "content": "{}"}}]}}"#,
+            words.join(" ")
+        )
+    };
+    let lines: Vec<String> = (0..12).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    write(dir, "long.jsonl", &lines)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn planned_memory_is_what_a_run_takes_within_a_tenth() {
+    let dir = scratch("plan-measured");
+    let (model, config) = model(&dir);
+    let data = long_conversations(&dir);
+    let cases = [
+        ("true", "adamw_torch", 1),
+        ("true", "adamw_8bit", 1),
+        ("false", "adamw_torch", 1),
+        ("false", "adamw_8bit", 1),
+        ("true", "adamw_torch", 2),
+    ];
+    let mut wrong = Vec::new();
+    for (checkpointing, optim, accumulation) in cases {
+        let keys = format!(
+            "gradient_checkpointing = {checkpointing}\noptim = \"{optim}\"\nmax_length = 256\n\
+             per_device_train_batch_size = 2\ngradient_accumulation_steps = {accumulation}\n"
+        );
+        let recipe = dir.join("recipe.toml");
+        std::fs::write(&recipe, &keys).expect("the folder is writable");
+        let output = dir.join(format!("{checkpointing}-{optim}-{accumulation}"));
+        succeed(&[
+            "--stage",
+            "sft",
+            "--recipe",
+            text(&recipe),
+            "--model",
+            text(&model),
+            "--data",
+            text(&data),
+            "--output",
+            text(&output),
+            "--device",
+            "cpu",
+            "--max-steps",
+            "3",
+        ]);
+        let end = events(&output, "finished").pop().expect("an end");
+        let bytes = |name: &str| {
+            end[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{name} in {end}"))
+        };
+        let measured = bytes("memory/peak_bytes") - bytes("memory/baseline_bytes");
+
+        let raw = RawRecipe::parse("recipe.toml", &keys).expect("TOML");
+        let recipe = for_stage(&raw, StageName::Sft).expect("a recipe");
+        let (planned, moment) = StagePlan::of(&recipe, &config, Hardware::Cpu).memory.peak();
+        std::fs::remove_dir_all(&output).expect("checkpoints are large");
+        let error = planned as f64 / measured - 1.0;
+        let line = format!(
+            "gradient_checkpointing = {checkpointing}, {optim}, {accumulation} micro-batches: planned \
+             {:.1} MB in {}, measured {:.1} MB: {:+.1} %",
+            planned as f64 / 1e6,
+            moment.words(),
+            measured / 1e6,
+            100.0 * error
+        );
+        println!("{line}");
+        if error.abs() > TOLERANCE {
+            wrong.push(line);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_plan_reads_the_shape_alone_and_says_what_to_change_where_it_does_not_fit() {
+    let recipe = "../examples/recipes/tower_plus_9b/recipe.toml";
+    let fits = succeed(&[
+        "plan", "--recipe", recipe, "--device", "cuda", "--memory", "139",
+    ]);
+    let fits = String::from_utf8_lossy(&fits.stdout).into_owned();
+    for stage in ["cpt", "sft", "po", "rl"] {
+        assert!(fits.contains(&format!("stage {stage}: ")), "{fits}");
+    }
+    assert_eq!(fits.matches("  fits in 139 GiB").count(), 4, "{fits}");
+
+    let refused = run(&[
+        "plan",
+        "--recipe",
+        recipe,
+        "--stage",
+        "sft",
+        "--device",
+        "cuda",
+        "--memory",
+        "79",
+        "--set",
+        "optim=adamw_torch",
+    ]);
+    let stdout = String::from_utf8_lossy(&refused.stdout);
+    assert_eq!(refused.status.code(), Some(1), "{stdout}");
+    for says in [
+        "does not fit in 79.0 GiB",
+        "optim = \"adamw_8bit\"",
+        "lora_r = 16",
+    ] {
+        assert!(stdout.contains(says), "{says} in\n{stdout}");
+    }
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("sft does not fit in memory"));
+}
+
+#[test]
+fn a_plan_of_no_model_asks_for_one() {
+    let recipe = "../examples/recipes/demo/demo.toml";
+    let refused = run(&["plan", "--recipe", recipe, "--device", "cpu"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("hint: pass `--model DIR`"));
+}
+
+#[test]
+fn a_plan_can_time_a_step_of_a_small_model() {
+    let dir = scratch("plan-time");
+    let recipe = write(
+        &dir,
+        "recipe.toml",
+        &[
+            "max_length = 32",
+            "per_device_train_batch_size = 2",
+            "max_steps = 5",
+        ],
+    );
+    let config = golden::model_dir("gemma2").join("config.json");
+    let output = succeed(&[
+        "plan",
+        "--recipe",
+        text(&recipe),
+        "--stage",
+        "sft",
+        "--config",
+        text(&config),
+        "--device",
+        "cpu",
+        "--measure",
+    ]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains(" s a step on cpu"), "{stdout}");
+    assert!(stdout.contains("hours for 5 steps"), "{stdout}");
+}

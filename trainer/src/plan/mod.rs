@@ -1,0 +1,245 @@
+//! What a stage of a recipe will take, before anything is loaded: memory, arithmetic and disk, from
+//! the recipe and a `config.json`.
+//!
+//! [`memory`] lists what the program allocates and when, each item by its formula; a test trains and
+//! compares.
+
+mod advice;
+pub mod measure;
+pub mod memory;
+pub mod report;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+use model::ModelConfig;
+use model::checkpoint::Dtype as Number;
+use model::flops::{ForwardFlops, ParameterCounts};
+
+use crate::forward::Recompute;
+use crate::recipe::{Dtype, Optim, Recipe, StageName, StageSettings};
+use crate::trainable::trainable;
+
+pub use advice::{Change, changes};
+pub use memory::{Item, Memory, Moment};
+pub use workload::{Rollout, Workload};
+
+/// The kind of device that a plan is for: it decides what is copied and how chunks are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardware {
+    /// The CPU: device memory is the host's.
+    Cpu,
+    /// A GPU that `dtype = "auto"` uses in float32.
+    Gpu,
+    /// A GPU that `dtype = "auto"` uses in bfloat16.
+    Cuda,
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trained {
+    /// Every parameter.
+    All,
+    /// Adapters of this rank beside projections of the blocks.
+    Adapters {
+        /// `lora_r`.
+        rank: u64,
+        /// Where the blocks' frozen weights are.
+        frozen: Frozen,
+    },
+}
+
+/// Where frozen blocks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frozen {
+    /// On the device, all of them.
+    Resident,
+    /// In the model's file, which is mapped; on the device are the block at work and, until its
+    /// memory is used again, the one before.
+    Streamed,
+}
+
+/// Everything about a run that its memory and its time depend on.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The model's shape.
+    pub config: ModelConfig,
+    /// Its parameters.
+    pub counts: ParameterCounts,
+    /// Where it runs.
+    pub hardware: Hardware,
+    /// What blocks compute in.
+    pub compute: Number,
+    /// What checkpoints store weights in.
+    pub stored: Number,
+    /// What is trained.
+    pub trained: Trained,
+    /// The projections of a block that have adapters.
+    pub adapted: Vec<String>,
+    /// What a forward pass keeps.
+    pub recompute: Recompute,
+    /// Moments of which kind.
+    pub optim: Optim,
+    /// Whether a frozen copy of the model is there, for a divergence.
+    pub reference: bool,
+    /// The largest micro-batch, and how many make a step.
+    pub work: Workload,
+}
+
+/// What a stage will take.
+#[derive(Clone, Debug)]
+pub struct StagePlan {
+    /// The stage.
+    pub stage: StageName,
+    /// What it was computed from.
+    pub job: Job,
+    /// Memory, item by item.
+    pub memory: Memory,
+    /// Operations of an optimizer step.
+    pub flops_per_step: u64,
+    /// Bytes of one checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints on disk at a time; `None` where nothing limits them.
+    pub checkpoints: Option<u64>,
+    /// Optimizer steps, where the recipe says how many.
+    pub steps: Option<u64>,
+}
+
+impl Job {
+    /// The job of a recipe. A micro-batch is taken to be as large as the recipe allows, with every
+    /// token supervised.
+    pub fn of(recipe: &Recipe, config: &ModelConfig, hardware: Hardware) -> Self {
+        let compute = match (recipe.model.dtype, hardware) {
+            (Dtype::Bfloat16, _) | (Dtype::Auto, Hardware::Cuda) => Number::Bfloat16,
+            _ => Number::Float32,
+        };
+        let trained = match recipe.model.lora_r {
+            0 => Trained::All,
+            rank => Trained::Adapters {
+                rank: rank as u64,
+                frozen: match recipe.model.stream_frozen_blocks {
+                    true => Frozen::Streamed,
+                    false => Frozen::Resident,
+                },
+            },
+        };
+        Job {
+            counts: ParameterCounts::of(config),
+            config: config.clone(),
+            hardware,
+            compute,
+            stored: config.dtype.unwrap_or(Number::Float32),
+            trained,
+            adapted: match trainable(&recipe.model).lora {
+                Some(lora) => lora.target_modules,
+                None => Vec::new(),
+            },
+            recompute: Recompute::of(&recipe.model, config),
+            optim: recipe.optimizer.optim,
+            // Without its adapters the policy is its own reference.
+            reference: match &recipe.stage {
+                StageSettings::Rl(settings) => settings.beta > 0.0 && trained == Trained::All,
+                _ => false,
+            },
+            work: Workload::of(recipe, hardware),
+        }
+    }
+
+    /// Parameters that are trained.
+    pub fn num_trained(&self) -> u64 {
+        match self.trained {
+            Trained::All => self.counts.total,
+            Trained::Adapters { rank, .. } => {
+                rank * self.adapter_widths() * self.config.num_hidden_layers as u64
+            }
+        }
+    }
+
+    /// Parameters that are not.
+    pub fn num_frozen(&self) -> u64 {
+        match self.trained {
+            Trained::All => 0,
+            Trained::Adapters { .. } => self.counts.total,
+        }
+    }
+
+    /// Σ (in + out) over the adapted projections of a block.
+    fn adapter_widths(&self) -> u64 {
+        let [hidden, queries, keys, inner] = memory::widths(&self.config);
+        let other = |module: &String| match module.as_str() {
+            "q_proj" | "o_proj" => queries,
+            "k_proj" | "v_proj" => keys,
+            _ => inner,
+        };
+        self.adapted
+            .iter()
+            .map(|module| hidden + other(module))
+            .sum()
+    }
+
+    /// Operations of an optimizer step: a backward pass is two forward passes, or one where the
+    /// weights are frozen, and what is recomputed one more.
+    fn flops_per_step(&self) -> u64 {
+        let work = &self.work;
+        let forward =
+            |count, length, supervised| ForwardFlops::of(&self.config, count, length, supervised);
+        let pass = forward(work.sequences, work.length, work.supervised);
+        let shared = forward(1, 1, 0).projections * work.shared_tokens();
+        let blocks = pass.blocks() - shared;
+        let passes = match self.trained {
+            Trained::All => 3,
+            Trained::Adapters { .. } => 2,
+        } + u64::from(self.recompute != Recompute::Nothing);
+        let head_products = match (work.known_gradients, self.hardware) {
+            (true, Hardware::Cpu) => 3,
+            _ => 4,
+        };
+        let trained = blocks * passes + pass.head * head_products;
+        let references = u64::from(self.reference) * (blocks + pass.head);
+        let sampled = work.rollout.map_or(0, |rollout| {
+            let pass = forward(rollout.sequences, work.length, rollout.tokens);
+            (pass.blocks() - shared * work.micro_batches + pass.head) / rollout.steps
+        });
+        (trained + references) * work.micro_batches + sampled
+    }
+
+    /// Bytes of a checkpoint: the weights as the source stores them, the float32 masters where that
+    /// is less, and the moments. With adapters the merged weights, and the adapters for themselves.
+    fn checkpoint_bytes(&self) -> u64 {
+        let weights = self.counts.total * self.stored.num_bytes() as u64;
+        let trained = match (self.trained, self.stored) {
+            (Trained::All, Number::Float32) => 0,
+            _ => 4 * self.num_trained(),
+        };
+        weights + trained + memory::moment_bytes(self)
+    }
+}
+
+impl StagePlan {
+    /// The plan of a job, which may be that of a recipe changed by hand.
+    pub fn of_job(recipe: &Recipe, job: Job) -> Self {
+        let run = &recipe.run;
+        let steps = (run.max_steps > 0).then_some(run.max_steps as u64);
+        let kept_as_best = u64::from(run.metric_for_best_model.is_some());
+        StagePlan {
+            stage: recipe.stage_name(),
+            memory: Memory::of(&job),
+            flops_per_step: job.flops_per_step(),
+            checkpoint_bytes: job.checkpoint_bytes(),
+            checkpoints: match (run.save_steps, run.save_total_limit, steps) {
+                (0, ..) => Some(1 + kept_as_best),
+                (every, 0, Some(steps)) => Some(steps.div_ceil(every as u64)),
+                (_, 0, None) => None,
+                // A new checkpoint is whole before the oldest one goes.
+                (_, limit, _) => Some(limit as u64 + 1 + kept_as_best),
+            },
+            steps,
+            job,
+        }
+    }
+
+    /// The plan of a recipe.
+    pub fn of(recipe: &Recipe, config: &ModelConfig, hardware: Hardware) -> Self {
+        Self::of_job(recipe, Job::of(recipe, config, hardware))
+    }
+}
