@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::checkpoints::scratch;
 use crate::golden;
-use crate::program::{events, run, succeed, text, write};
+use crate::program::{conversations, events, run, succeed, text, write};
 
 pub fn pairs(dir: &Path) -> PathBuf {
     let words = ["Turm", "Haus", "Fluss", "Brot", "Licht", "Wind"];
@@ -158,7 +158,28 @@ fn a_reference_is_computed_once_and_again_where_it_no_longer_fits() {
     );
     let now = std::fs::read(output.join("reference.jsonl")).expect("it is kept");
     assert_eq!(now, cached);
-    assert!(train("4", "48").contains("log-probabilities of 6 pairs"));
+    // Under another key what is still to come is computed anew: one step of four pairs.
+    assert!(train("4", "48").contains("log-probabilities of 4 pairs"));
+}
+
+#[test]
+fn another_stage_does_not_go_on_where_one_ended() {
+    let dir = scratch("po-other-stage");
+    steps(&dir, "run", "qwen2", &[]);
+    let (model, data) = (golden::model_dir("qwen2"), conversations(&dir));
+    let output = dir.join("run");
+    let args = [
+        "--stage",
+        "sft",
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+    ];
+    let refused = run(&[&args[..], &["--output", text(&output), "--device", "cpu"]].concat());
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("is of stage po"), "{stderr}");
 }
 
 #[test]

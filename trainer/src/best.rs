@@ -53,6 +53,8 @@ pub struct BestTracker {
     patience: usize,
     threshold: f64,
     state: BestState,
+    /// Steps that this process has taken in.
+    num_steps: u64,
 }
 
 impl BestTracker {
@@ -74,6 +76,7 @@ impl BestTracker {
             threshold: settings.early_stopping_threshold,
             metric,
             state,
+            num_steps: 0,
         })
     }
 
@@ -135,6 +138,7 @@ impl BestTracker {
             "grad_norm" => Some(step.grad_norm.0),
             name => step.fields.scalar(name),
         };
+        self.num_steps += 1;
         if let Some(value) = value {
             let (sum, count) = &mut self.state.since;
             *sum = Scalar(sum.0 + value);
@@ -159,6 +163,10 @@ impl BestTracker {
             Some(name) => evaluation.and_then(|evaluation| evaluation.metrics.scalar(name)),
             None => (count > 0).then(|| sum.0 / count as f64),
         };
+        if value.is_none() && self.num_steps == 0 {
+            // A run that goes on from a checkpoint with a metric it did not have before.
+            return Ok(false);
+        }
         let Some(value) = value else {
             let hint = "the events.jsonl of a run shows what its steps measure";
             return Err(self.unmeasured("no step since the last evaluation has it", hint));

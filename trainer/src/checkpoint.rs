@@ -18,6 +18,7 @@
 //! happens to it later is found out when a run wants to go on from it.
 
 mod checksums;
+mod fingerprint;
 mod starting;
 
 use std::borrow::Cow;
@@ -39,6 +40,7 @@ use crate::optimizer::AdamW;
 use crate::watched::WatchState;
 
 pub use checksums::{Verified, verify};
+pub use fingerprint::fingerprint;
 pub use starting::{Start, starting_checkpoint};
 
 const STATE: &str = "trainer_state";
@@ -61,6 +63,9 @@ pub struct TrainState {
     /// What is known of the watched metric.
     #[serde(default)]
     pub watch: WatchState,
+    /// Of the model that adapters were learnt beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Vec<(String, String)>>,
     /// Whether a list of checksums belongs to the checkpoint; older ones have none.
     #[serde(default)]
     pub has_checksums: bool,

@@ -9,6 +9,7 @@ use datasets::DocumentStart;
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
 use model::{CausalLm, ModelConfig};
+use serde_json::Value;
 use telemetry::event;
 use telemetry::{
     DataFile, Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest,
@@ -17,7 +18,7 @@ use telemetry::{
 
 use crate::TrainError;
 use crate::best::BestTracker;
-use crate::checkpoint::{Start, restore, starting_checkpoint};
+use crate::checkpoint::{Start, TrainState, fingerprint, restore, starting_checkpoint};
 use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
@@ -107,6 +108,7 @@ fn run_locked(
         .map_or(&*request.model_dir, |(dir, _)| dir);
     let config = ModelConfig::from_dir(source)?;
     let recipe = &request.recipe;
+    check_stage(&start, recipe)?;
     let document_start = match config.uses_bos() {
         true => DocumentStart::Bos,
         false => DocumentStart::Text,
@@ -118,6 +120,10 @@ fn run_locked(
         log,
         look: Look::new(recipe, &config, run_dir.path(), &start),
         memory,
+        resumed: start
+            .checkpoint
+            .as_ref()
+            .map(|(_, state)| (state.step as usize, state.stage_state.clone())),
     };
     let compute = compute_dtype(recipe.model.dtype, &request.device)?;
     match &recipe.stage {
@@ -150,10 +156,27 @@ fn run_locked(
                 let (model, _) = CausalLm::load_to_train(dir, &device, compute, &trainable)?;
                 Ok(model.without_adapters())
             };
-            let stage = open::preference_stage(&context, settings, run_dir, &load)?;
+            let stage = open::preference_stage(&context, settings, run_dir, compute, &load)?;
             context.train(stage, request, run_dir, lock, start, compute)
         }
     }
+}
+
+/// A run goes on in the stage it began with.
+fn check_stage(start: &Start, recipe: &Recipe) -> Result<(), TrainError> {
+    let Some((dir, state)) = &start.checkpoint else {
+        return Ok(());
+    };
+    let stage = recipe.stage_name().as_str();
+    if state.stage == stage {
+        return Ok(());
+    }
+    let dir = dir.display();
+    Err(TrainError::Usage(format!(
+        "{dir} is of stage {}, and this is stage {stage}\nhint: choose another --output, and \
+         `--model {dir}` to build on it",
+        state.stage
+    )))
 }
 
 struct Context<'a> {
@@ -163,6 +186,8 @@ struct Context<'a> {
     log: &'a EventLog,
     look: Look<'a>,
     memory: MemoryPeak,
+    /// Where it goes on from: steps taken, and the stage's state then.
+    resumed: Option<(usize, Value)>,
 }
 
 impl Context<'_> {
@@ -199,6 +224,7 @@ impl Context<'_> {
         let model = match &start.checkpoint {
             Some((dir, state)) => {
                 stage.restore(&state.stage_state)?;
+                self.check_base(dir, state)?;
                 let on = (&device, compute);
                 restore(dir, self.model_dir, &trainable, on, &mut optimizer)?
             }
@@ -264,6 +290,10 @@ impl Context<'_> {
             samples: SampleLog::open_after(run_dir, step)?,
             recipe: self.recipe.clone(),
             recompute: Recompute::of(&self.recipe.model, model.config()),
+            base: match model.lora() {
+                Some(_) => Some(fingerprint(self.model_dir)?),
+                None => None,
+            },
             model,
             optimizer,
             step,
@@ -351,6 +381,23 @@ impl Context<'_> {
             total_steps,
             fields: Fields::new().with("trained_parameters", model.num_trained_parameters()),
         })?)
+    }
+
+    /// Adapters mean nothing beside another model than the one that they were learnt beside.
+    fn check_base(&self, dir: &Path, state: &TrainState) -> Result<(), TrainError> {
+        let Some(base) = &state.base else {
+            return Ok(());
+        };
+        if *base == fingerprint(self.model_dir)? {
+            return Ok(());
+        }
+        Err(TrainError::Checkpoint(format!(
+            "{}: its adapters were learnt beside another model than {}, which has changed since or is \
+             another folder\nhint: name that model, or start afresh with `--resume never` and \
+             another --output",
+            dir.display(),
+            self.model_dir.display()
+        )))
     }
 
     fn warn(&self, message: &str) -> Result<(), TrainError> {

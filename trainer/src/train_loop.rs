@@ -38,6 +38,8 @@ pub struct Training {
     pub model: CausalLm,
     /// What a forward pass keeps.
     pub recompute: Recompute,
+    /// The fingerprint of the model beside which adapters are learnt.
+    pub base: Option<Vec<(String, String)>>,
     /// The optimizer with its moments.
     pub optimizer: AdamW,
     /// Optimizer steps taken.
@@ -255,6 +257,14 @@ impl Training {
         let Some(step) = self.watch.as_ref().and_then(Watch::rollback_step) else {
             return Ok(false);
         };
+        if step > 0 && !self.run_dir.checkpoint_dir(step).is_dir() {
+            // The rule was another one when that evaluation was made.
+            self.warn(&format!(
+                "{}: the checkpoint of step {step} is not there to go back to",
+                watched::RULE
+            ))?;
+            return Ok(false);
+        }
         self.go_back(stage, Target::Watched(step), watched::RULE)?;
         Ok(true)
     }
@@ -428,6 +438,7 @@ impl Training {
                 .as_ref()
                 .map(|w| w.state().clone())
                 .unwrap_or_default(),
+            base: self.base.clone(),
             has_checksums: true,
         };
         let saved = checkpoint::save(

@@ -179,9 +179,10 @@ impl Watch {
         let Some(best) = &mut self.state.best else {
             return Ok(Verdict::Fine);
         };
-        let before = *best
-            .reward
-            .get_or_insert(reward.unwrap_or(Scalar(f64::NAN)));
+        if best.reward.is_none() {
+            best.reward = reward;
+        }
+        let before = best.reward.unwrap_or(Scalar(f64::NAN));
         let now = reward.map_or(f64::NAN, |reward| reward.0);
         let fell = best.value - value > self.tolerance && now - before.0 > self.tolerance;
         if !fell || self.state.fired {

@@ -93,7 +93,7 @@ pub struct Memory {
 
 /// glibc's malloc gets larger blocks from the kernel one by one and gives them back when they are
 /// freed. Smaller ones lie on a heap, which shrinks only from its top, and not before twice as much
-/// as this is free there. What a pass frees is that top: at most [`TRIM_THRESHOLD`] of it stays.
+/// as this is free there. What a pass frees is that top: at most `TRIM_THRESHOLD` of it stays.
 /// Gradients lie between moments, which live on, so all of theirs may stay. How much of either is
 /// used again by blocks of other sizes is not to be known: between nothing and all of it, so half is
 /// counted. It is nothing where matrices and activations are larger than this.
@@ -271,6 +271,11 @@ impl Items<'_> {
             }
             Trained::Adapters { frozen, .. } => {
                 let outside = counts.total - layers * counts.block;
+                // They stay as they are in their file where blocks compute in that, else float32.
+                let number = match job.stored == job.compute {
+                    true => number,
+                    false => 4,
+                };
                 let name = "frozen weights";
                 match frozen {
                     Frozen::Resident => {

@@ -10,8 +10,10 @@ use crate::recipe::{Optim, Recipe, RunSettings};
 /// What a run writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Saving {
-    /// Parameters of the model, all of them trained.
+    /// Parameters of the model.
     pub num_parameters: u64,
+    /// Those that are trained.
+    pub num_trained: u64,
     /// Bytes of each in a model folder.
     pub weight_bytes: u64,
     /// What keeps the moments.
@@ -25,6 +27,7 @@ impl Saving {
     pub fn of(model: &CausalLm, dtype: Dtype, recipe: &Recipe, total_steps: u64) -> Self {
         Saving {
             num_parameters: model.config().num_parameters(),
+            num_trained: model.num_trained_parameters(),
             weight_bytes: dtype.num_bytes() as u64,
             optim: recipe.optimizer.optim,
             total_steps,
@@ -34,12 +37,14 @@ impl Saving {
     /// The bytes of a checkpoint: the weights, their float32 originals where they are stored in
     /// less, the moments.
     pub fn checkpoint_bytes(&self) -> u64 {
-        let master = if self.weight_bytes < 4 { 4 } else { 0 };
+        // Adapters are kept for themselves, in float32.
+        let has_masters = self.weight_bytes < 4 || self.num_trained < self.num_parameters;
+        let master = if has_masters { 4 } else { 0 };
         let moments = match self.optim {
             Optim::AdamwTorch => 8,
             Optim::Adamw8bit => 2,
         };
-        self.num_parameters * (self.weight_bytes + master + moments)
+        self.num_parameters * self.weight_bytes + self.num_trained * (master + moments)
     }
 
     /// Checkpoints on the disk at one time. The one being written is there before the oldest goes.
@@ -97,6 +102,7 @@ mod tests {
 
     const SAVING: Saving = Saving {
         num_parameters: 1000,
+        num_trained: 1000,
         weight_bytes: 2,
         optim: Optim::AdamwTorch,
         total_steps: 2000,
@@ -138,6 +144,7 @@ mod tests {
         let mut findings = Findings::default();
         let huge = Saving {
             num_parameters: u64::MAX / 64,
+            num_trained: u64::MAX / 64,
             ..SAVING
         };
         disk_room(&mut findings, huge, &run(&[]), Path::new("."));

@@ -204,8 +204,9 @@ settings! {
         sft_batch_size: usize = integer(1, MAX_COUNT).default("8");
         /// Leave completions that were cut off out of the loss; their rewards count all the same.
         mask_truncated_completions: bool = boolean().default("false");
-        /// Names of the reward functions of every prompt; none, and each record's own verifier
-        /// decides.
+        /// Names of the reward functions of every prompt, beside each record's own verifiers; none,
+        /// and those alone decide. A record's verifier that is named here runs once, with its weight
+        /// from reward_weights; 0 switches it off.
         reward_funcs: Vec<String> = Spec::new(Kind::Names).default("[]");
         /// Weight of each reward by name; one that is not listed weighs 1. A list goes by the order
         /// of reward_funcs.

@@ -5,7 +5,7 @@ use losses::{
     policy_gradient, policy_gradient_stats,
 };
 use model::{CausalLm, host_values};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::forward::{Forward, constant, supervised_logprobs};
 
@@ -16,8 +16,10 @@ pub struct RolloutBatch {
     pub sequences: Vec<RolloutSequence>,
     /// Of the policy that sampled, per token of the loss; absent until the first step on the batch
     /// has computed them.
+    #[serde(deserialize_with = "nan_for_null")]
     pub old_logprobs: Option<Vec<f32>>,
     /// Of the frozen reference, per token of the loss; absent without a KL term.
+    #[serde(deserialize_with = "nan_for_null")]
     pub reference_logprobs: Option<Vec<f32>>,
 }
 
@@ -139,7 +141,8 @@ impl RolloutBatch {
         let columns = self.columns(&options.denominator);
         let first = self.old_logprobs.is_none();
         let plain = options.entropy_coef == 0.0 && options.top_entropy_quantile >= 1.0;
-        let (statistics, surrogate) = if first && self.reference_logprobs.is_none() && plain {
+        let no_kl = self.reference_logprobs.is_none() || options.gradient.beta == 0.0;
+        let (statistics, surrogate) = if first && no_kl && plain {
             // The policy is the one that sampled: every ratio is 1, so that the slopes are known
             // before the forward. They do not depend on the log-probabilities themselves.
             let zeros = vec![0.0; columns.weights.len()];
@@ -250,6 +253,12 @@ impl RolloutBatch {
     }
 }
 
+/// JSON has no NaN and writes null; a step whose loss was not a number leaves such values behind.
+fn nan_for_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<f32>>, D::Error> {
+    let values = Option::<Vec<Option<f32>>>::deserialize(deserializer)?;
+    Ok(values.map(|values| values.into_iter().map(|v| v.unwrap_or(f32::NAN)).collect()))
+}
+
 /// 1 for the tokens whose entropy is in the top `quantile`, by linear interpolation between ranks as
 /// torch.quantile's; `None` for all.
 fn kept(entropies: &[f32], quantile: f64) -> Option<Vec<f32>> {
@@ -289,6 +298,18 @@ mod tests {
             Some(vec![1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
         );
         assert_eq!(kept(&entropies, 1.0), None);
+    }
+
+    #[test]
+    fn a_logprob_that_is_no_number_survives_a_checkpoint() {
+        let batch = RolloutBatch {
+            old_logprobs: Some(vec![-0.5, f32::NAN]),
+            ..RolloutBatch::default()
+        };
+        let json = serde_json::to_string(&batch).expect("it serialises");
+        let read: RolloutBatch = serde_json::from_str(&json).expect("it reads back");
+        let old = read.old_logprobs.expect("they are there");
+        assert!(old[0] == -0.5 && old[1].is_nan());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use burn::tensor::DType;
 use datasets::{AssistantTurns, ChatTokenizer, Loader, OnBadRecord, Order, Shard};
 use model::CausalLm;
 use telemetry::RunDir;
@@ -11,7 +12,8 @@ use super::{Context, MAX_BATCH_SIZE, REFERENCE};
 use crate::TrainError;
 use crate::interrupt;
 use crate::recipe::{
-    self, CptSettings, PoSettings, PreferenceLossType, RlSettings, SftSettings, TrainTurns,
+    self, CptSettings, OnNonfinite, PoSettings, PreferenceLossType, RlSettings, SftSettings,
+    TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler, rubric, watched};
 use crate::stages::preference::pairs::Pairs;
@@ -121,6 +123,7 @@ pub(super) fn preference_stage(
     context: &Context,
     settings: &PoSettings,
     run_dir: &RunDir,
+    compute: DType,
     load: &dyn Fn() -> Result<CausalLm, TrainError>,
 ) -> Result<Preference, TrainError> {
     let data = &context.recipe.data;
@@ -143,14 +146,22 @@ pub(super) fn preference_stage(
         let mut reference = Vec::new();
         if with_reference {
             let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
-            let key = ReferenceKey::measure(context.model_dir, paths, settings, kto)?;
-            let count = match name {
-                "reference.jsonl" if context.recipe.run.max_steps > 0 => {
-                    context.recipe.run.max_steps * batch[0] * batch[1]
+            let key = ReferenceKey::measure(context.model_dir, paths, settings, kto, compute)?;
+            let run = &context.recipe.run;
+            // The records that are still to come. A run that goes back by itself has others.
+            let is_known = run.max_steps > 0 && run.on_nonfinite != OnNonfinite::Rollback;
+            let mut count = pairs.len();
+            let mut loader = Loader::new(pairs.len(), context.order(), Shard::ALL);
+            if name == REFERENCE && is_known {
+                let mut taken = 0;
+                if let Some((step, state)) = &context.resumed
+                    && let Ok(state) = serde_json::from_value(state.clone())
+                {
+                    loader.restore(state)?;
+                    taken = *step;
                 }
-                _ => pairs.len(),
-            };
-            let loader = Loader::new(pairs.len(), context.order(), Shard::ALL);
+                count = run.max_steps.saturating_sub(taken) * batch[0] * batch[1];
+            }
             let records = visited(&pairs, loader, count, settings.max_length)?;
             let computed = reference_logprobs(
                 &run_dir.path().join(name),
@@ -182,6 +193,11 @@ pub(super) fn rl_stage(
     let recipe = context.recipe;
     let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;
     let tokenizer = Arc::new(tokenizer);
+    if recipe.model.stream_frozen_blocks {
+        context.warn(
+            "stream_frozen_blocks: each token that is generated reads the whole model from the disk",
+        )?;
+    }
     let open = |paths: &[PathBuf]| {
         let length = settings.max_prompt_length;
         Prompts::open(paths, context.on_bad_record(), tokenizer.clone(), length)

@@ -6,7 +6,7 @@
 //! on the first of those steps the ratio to the sampling policy is 1.
 //!
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
-//! completion that `mask_truncated_completions` leaves out is not run through the model at all.
+//! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it.
 
 mod options;
 mod sft_term;
@@ -49,6 +49,8 @@ pub struct Rl {
     denominator: Denominator,
     /// How often the run went back to an earlier step: each time it draws other numbers.
     times_back: u64,
+    /// The step that was begun last.
+    taken: Option<u64>,
     step: StepRecord,
 }
 
@@ -92,6 +94,8 @@ struct State {
     sft: Option<LoaderState>,
     #[serde(default)]
     times_back: u64,
+    #[serde(default)]
+    taken: Option<u64>,
 }
 
 impl Rl {
@@ -128,6 +132,7 @@ impl Rl {
             seed: seed.unwrap_or_default(),
             current: Vec::new(),
             times_back: 0,
+            taken: None,
             step: StepRecord::default(),
         }
     }
@@ -155,11 +160,11 @@ impl Rl {
         let wanted = prompts_per_batch * num_batches;
         let mut sampled: Vec<Group> = Vec::new();
         let mut kept: Vec<usize> = Vec::new();
-        for _ in 0..=self.settings.dynamic_sampling {
+        for round in 0..=self.settings.dynamic_sampling as u64 {
             let prompts = (kept.len()..wanted)
                 .map(|_| self.prompts.get(self.loader.next_index()))
                 .collect::<Result<Vec<Prompt>, _>>()?;
-            let sampling = self.sampling(step ^ (self.times_back << 32));
+            let sampling = self.sampling(step ^ (self.times_back << 32) ^ (round << 48));
             let groups =
                 self.sampler
                     .sample(model, prompts, num_generations, sampling, should_stop)?;
@@ -309,6 +314,7 @@ impl Stage for Rl {
         if let Some(sft) = &mut self.sft {
             batches.push(RlBatch::Supervised(sft.next_batch()?));
         }
+        self.taken = Some(step);
         Ok(batches)
     }
 
@@ -410,15 +416,24 @@ impl Stage for Rl {
     }
 
     fn state(&self) -> Value {
+        let iterations = self.settings.num_iterations as u64;
+        let is_used_up = self
+            .taken
+            .is_some_and(|taken| taken.is_multiple_of(iterations));
         let state = State {
             loader: self.loader.state(),
-            current: self.current.clone(),
+            // Samples that no step will see again are not worth their room.
+            current: match is_used_up {
+                true => Vec::new(),
+                false => self.current.clone(),
+            },
             denominator: [
                 self.denominator.num_completions,
                 self.denominator.num_tokens,
             ],
             sft: self.sft.as_ref().map(SftTerm::state),
             times_back: self.times_back,
+            taken: self.taken,
         };
         serde_json::to_value(state).expect("numbers serialise")
     }
@@ -432,6 +447,7 @@ impl Stage for Rl {
         }
         self.current = state.current;
         self.times_back = state.times_back;
+        self.taken = state.taken;
         [
             self.denominator.num_completions,
             self.denominator.num_tokens,

@@ -22,6 +22,7 @@ use crate::answers::{Question, Questions};
 use crate::forward::{
     Forward, logprobs_of_hidden, supervised_logprobs, weighted_logprobs_of_hidden,
 };
+use crate::preflight::spread;
 use crate::recipe::{CptSettings, SftLossType, SftSettings, StageName};
 use crate::stage::{Evaluation, Stage};
 use crate::stages::neftune::EmbeddingNoise;
@@ -225,9 +226,9 @@ impl Stage for Supervised {
         if !self.shape.packing {
             return Ok(self.train.len() as f64 / per_step);
         }
-        // Packing a thousand records says how many rows all of them take.
+        // Packing a thousand records from all over says how many rows all of them take.
         let sample = self.train.len().min(1000);
-        let lengths = (0..sample)
+        let lengths = spread(self.train.len(), sample)
             .map(|i| {
                 Ok(self
                     .train
@@ -327,9 +328,19 @@ impl Stage for Supervised {
         if sequences.is_empty() {
             return Err(nothing_supervised());
         }
-        while !sequences.is_empty() && !should_stop() {
-            let rest = sequences.split_off(sequences.len().min(self.shape.batch_size.max(16)));
-            let batch = batch(std::mem::replace(&mut sequences, rest), 0);
+        // As many tokens at a time as a micro-batch may have.
+        let most = self.shape.batch_size * self.shape.max_length;
+        let mut sequences = sequences.into_iter().peekable();
+        while sequences.peek().is_some() && !should_stop() {
+            let mut row = Vec::new();
+            let mut num_tokens = 0;
+            while let Some(next) = sequences
+                .next_if(|next| row.is_empty() || num_tokens + next.tokens.ids.len() <= most)
+            {
+                num_tokens += next.tokens.ids.len();
+                row.push(next);
+            }
+            let batch = batch(row, 0);
             let logprobs = supervised_logprobs(&model, &batch.tokens, 1.0).logprob();
             add_by_component(&mut totals, &batch, &host_values(logprobs));
         }

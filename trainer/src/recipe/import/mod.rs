@@ -1,6 +1,6 @@
 //! Recipes from the configurations of TRL and axolotl.
 //!
-//! Each program has a table, [`trl::ROWS`] and [`axolotl::ROWS`], that says what becomes of a key. A
+//! Each program has a table, `trl::ROWS` and `axolotl::ROWS`, that says what becomes of a key. A
 //! key that is in neither table and that Keep knows is carried by its name, and so is one that a row
 //! names: the schema decides whether Keep has it and takes the value, so a key that Keep learns is
 //! carried from then on. What is not carried becomes a [`Note`].

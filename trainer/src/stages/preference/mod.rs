@@ -1,7 +1,7 @@
 //! Preference optimization: WPO, and the other losses of chosen and rejected answers.
 //!
 //! A step runs its pairs forward, sums each answer's log-probabilities, and has the
-//! [`objective`] say on the host what the loss is and how it changes with each of them; that is what
+//! [`objective`](objective::objective) say on the host what the loss is and how it changes with each of them; that is what
 //! goes backward. The reference's log-probabilities were computed before training began.
 
 pub mod objective;
@@ -126,7 +126,7 @@ impl Preference {
 
     /// KTO's z, over the pairs of the step.
     fn drift(&self, model: &CausalLm, pairs: &[Pair]) -> Result<f64, TrainError> {
-        drift(&self.settings, &self.train, model, pairs)
+        drift(&self.settings, &self.train, model, pairs, self.batch[0])
     }
 
     /// Forward without gradients, where a pair's loss depends on those of other micro-batches.
@@ -295,7 +295,7 @@ impl Stage for Preference {
         let counts = StepCounts {
             num_pairs: values.len(),
             num_chosen_tokens: chosen_tokens,
-            drift: drift(&self.settings, eval, &model, &drift_pairs)?,
+            drift: drift(&self.settings, eval, &model, &drift_pairs, self.batch[0])?,
         };
         let loss = objective(&self.settings, &values, counts).loss;
         let mut metrics = Fields::new().with("loss", loss);
@@ -359,14 +359,19 @@ fn drift(
     data: &PairData,
     model: &CausalLm,
     pairs: &[Pair],
+    batch_size: usize,
 ) -> Result<f64, TrainError> {
-    let mut sequences = Vec::new();
-    for pair in pairs {
-        if let Some(sequence) = mismatched_of(&data.pairs, pair, settings.max_length)? {
-            sequences.push((pair.record, sequence));
+    let model = model.valid();
+    let mut sums = Vec::new();
+    for pairs in pairs.chunks(batch_size) {
+        let mut sequences = Vec::new();
+        for pair in pairs {
+            if let Some(sequence) = mismatched_of(&data.pairs, pair, settings.max_length)? {
+                sequences.push((pair.record, sequence));
+            }
         }
+        sums.extend(of_sequences(&model, sequences));
     }
-    let sums = of_sequences(&model.valid(), sequences);
     let ratios = sums
         .iter()
         .map(|&(record, sum)| sum - f64::from(data.reference[record].mismatched));

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use datasets::{Loader, SupervisedTokens, TokenBatch, Truncation};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use telemetry::DataFile;
 use super::pairs::{Pair, PairBatch, Pairs};
 use super::values::{answer_logprobs, sum};
 use crate::TrainError;
+use crate::checkpoint::fingerprint;
 use crate::forward::supervised_logprobs;
 use crate::recipe::PoSettings;
 use crate::say;
@@ -32,13 +34,25 @@ pub struct ReferenceLogprobs {
     pub mismatched: f32,
 }
 
+impl ReferenceLogprobs {
+    /// Not computed.
+    const UNKNOWN: Self = Self {
+        record: 0,
+        chosen: f32::NAN,
+        rejected: f32::NAN,
+        mismatched: f32::NAN,
+    };
+}
+
 /// What the values depend on: another key, and they are computed again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReferenceKey {
-    /// The weights' files, sizes and times of change.
-    weights: Vec<(String, u64, u64)>,
+    /// Of the reference: weights, configuration, tokenizer and chat template.
+    model: Vec<(String, String)>,
     /// SHA-256 of each data file.
     data: Vec<String>,
+    /// What it computes in.
+    dtype: String,
     max_length: usize,
     ld_alpha: f64,
     with_mismatched: bool,
@@ -51,24 +65,12 @@ impl ReferenceKey {
         data: &[PathBuf],
         settings: &PoSettings,
         with_mismatched: bool,
+        dtype: DType,
     ) -> Result<Self, TrainError> {
-        let mut weights = Vec::new();
-        for entry in fs::read_dir(model_dir).map_err(TrainError::io(model_dir))? {
-            let entry = entry.map_err(TrainError::io(model_dir))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.ends_with(".safetensors") {
-                continue;
-            }
-            let metadata = entry.metadata().map_err(TrainError::io(&entry.path()))?;
-            let changed = metadata.modified().ok();
-            let changed = changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-            let changed = changed.map_or(0, |time| time.as_nanos() as u64);
-            weights.push((name, metadata.len(), changed));
-        }
-        weights.sort();
         let data = data.iter().map(|path| Ok(DataFile::measure(path)?.sha256));
         Ok(ReferenceKey {
-            weights,
+            model: fingerprint(model_dir)?,
+            dtype: format!("{dtype:?}"),
             data: data.collect::<Result<_, TrainError>>()?,
             max_length: settings.max_length,
             ld_alpha: settings.ld_alpha,
@@ -77,7 +79,8 @@ impl ReferenceKey {
     }
 }
 
-/// The reference's values, by record; zeros of those that are not asked for or do not fit. What
+/// The reference's values, by record; NaN of those that are not asked for, zeros of those that do not
+/// fit. What
 /// `file` has under the same key is taken from there, the rest is computed and appended, so that a
 /// run that is stopped here goes on here. `None` where the user stopped it.
 ///
@@ -93,7 +96,8 @@ pub fn reference_logprobs(
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<ReferenceLogprobs>>, TrainError> {
     let io = || TrainError::io(file);
-    let mut values = vec![ReferenceLogprobs::default(); pairs.len()];
+    // What is not asked for is NaN: a loss that came to it would show.
+    let mut values = vec![ReferenceLogprobs::UNKNOWN; pairs.len()];
     let known = read(file, key);
     let mut missing = records.clone();
     for &value in &known {
@@ -115,7 +119,11 @@ pub fn reference_logprobs(
         let mut batch = Vec::new();
         let mut mismatched = Vec::new();
         for &record in records {
-            values[record].record = record;
+            // Zeros stand for a pair that does not fit, which no step will have.
+            values[record] = ReferenceLogprobs {
+                record,
+                ..ReferenceLogprobs::default()
+            };
             let Some(pair) = pairs.get(record, &mut truncation)? else {
                 continue;
             };
@@ -253,8 +261,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("reference.jsonl");
         let key = |max_length| ReferenceKey {
-            weights: vec![("model.safetensors".into(), 10, 3)],
+            model: vec![("model.safetensors".into(), "0a".into())],
             data: vec!["00".into()],
+            dtype: "F32".into(),
             max_length,
             ld_alpha: 1.0,
             with_mismatched: false,

@@ -5,7 +5,7 @@ that went through the policy, padding not counted; for GRPO prompts and completi
 resident memory (VmHWM) above what was resident before the model was loaded. On a GPU also torch's peak of allocated memory.
 
 Versions: torch 2.15.0, transformers 5.23.0, trl 1.16.0.  Seed: --seed.
-How to run: python side_by_side_trl.py --model DIR --sft FILE --po FILE --rl FILE [--steps 20] [--device cuda --dtype bfloat16] ...
+How to run: python trl_trainers.py --model DIR --sft FILE --po FILE --rl FILE [--steps 20] [--device cuda --dtype bfloat16] ...
 (SFT data: {"messages"} a line; preference data: {"prompt", "chosen", "rejected"}; RL data: {"prompt"} or {"messages"}.)
 """
 
@@ -56,7 +56,7 @@ def main():
         print(json.dumps(measure(o)), flush=True)
         return
     if not (o.sft or o.po or o.rl):
-        sys.exit("side_by_side_trl.py: give at least one of --sft, --po, --rl")
+        sys.exit("trl_trainers.py: give at least one of --sft, --po, --rl")
     failed = False
     for task in ("sft", "po", "rl"):
         if getattr(o, task):
