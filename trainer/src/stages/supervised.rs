@@ -1,16 +1,15 @@
 //! Learning to predict given tokens: the stage behind continued pretraining and supervised
 //! fine-tuning, which differ in where their sequences come from.
 
+mod objective;
+mod sequences;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use datasets::packing::pack;
-use datasets::{
-    ChatTokenizer, Loader, LoaderState, Location, Order, Shard, SkippedRecords, SupervisedTokens,
-    TokenBatch, Tokenizer, Truncation, TruncationReport,
-};
-use kernels::Logprobs;
-use losses::{SupervisedLoss, TokenLoss, TokenStatistics};
+use datasets::{Loader, LoaderState, Order, Shard, TokenBatch, Truncation, TruncationReport};
+use losses::SupervisedLoss;
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,54 +17,14 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
-use crate::answers::{Question, Questions};
-use crate::forward::{
-    Forward, logprobs_of_hidden, supervised_logprobs, weighted_logprobs_of_hidden,
-};
+use crate::answers::Questions;
+use crate::forward::{Forward, supervised_logprobs};
 use crate::preflight::spread;
-use crate::recipe::{CptSettings, SftLossType, SftSettings, StageName};
+use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
-use crate::stages::neftune::EmbeddingNoise;
 
-/// One record as tokens.
-pub struct Sequence {
-    /// Its tokens and which of them are learnt.
-    pub tokens: SupervisedTokens,
-    /// The part of the mixture it counts to.
-    pub component: &'static str,
-}
-
-/// Records by index, as tokens.
-pub trait Sequences {
-    /// Records.
-    fn len(&self) -> usize;
-
-    /// Whether there is none; a source that opened has at least one.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One of them.
-    fn get(&self, index: usize) -> Result<Sequence, TrainError>;
-
-    /// Where one of them stands.
-    fn location(&self, index: usize) -> Location;
-
-    /// Bad lines left out at the recipe's wish.
-    fn skipped(&self) -> &SkippedRecords;
-
-    /// What made tokens of them.
-    fn tokenizer(&self) -> &Tokenizer;
-
-    /// The same with its chat template, where they are conversations.
-    fn chat(&self) -> Option<&ChatTokenizer>;
-
-    /// A record as a question to the model; `None` where it is none.
-    fn question(&self, index: usize) -> Result<Option<Question>, TrainError>;
-
-    /// The tokens that end an answer.
-    fn stop_tokens(&self) -> Vec<u32>;
-}
+pub use objective::Objective;
+pub use sequences::{Sequence, Sequences};
 
 /// How batches are cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,15 +59,6 @@ pub struct Supervised {
     num_correct: f64,
     num_tokens: usize,
     step: u64,
-}
-
-/// What is optimised.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Objective {
-    /// The loss of a token.
-    pub loss: SupervisedLoss,
-    /// Noise on the embeddings, in training alone.
-    pub noise: Option<EmbeddingNoise>,
 }
 
 /// One micro-batch.
@@ -414,64 +364,6 @@ impl Stage for Supervised {
         self.loader.restore(state.loader)?;
         self.waiting = state.waiting;
         Ok(())
-    }
-}
-
-impl Objective {
-    /// That of continued pretraining.
-    pub fn of_cpt(settings: &CptSettings) -> Self {
-        Objective {
-            loss: SupervisedLoss {
-                label_smoothing: settings.label_smoothing,
-                z_loss: settings.z_loss,
-                ..SupervisedLoss::PLAIN
-            },
-            noise: None,
-        }
-    }
-
-    /// That of supervised fine-tuning.
-    pub fn of_sft(settings: &SftSettings, seed: u64) -> Self {
-        let alpha = settings.neftune_noise_alpha;
-        Objective {
-            loss: SupervisedLoss {
-                token_loss: match settings.loss_type {
-                    SftLossType::Nll => TokenLoss::Nll,
-                    SftLossType::Dft => TokenLoss::Dft,
-                },
-                label_smoothing: settings.label_smoothing,
-                z_loss: settings.z_loss,
-            },
-            noise: (alpha > 0.0).then_some(EmbeddingNoise { alpha, seed }),
-        }
-    }
-
-    /// The loss of a micro-batch, each of whose tokens weighs `weight`, and its statistics.
-    fn loss(
-        &self,
-        forward: &Forward,
-        batch: &SupervisedBatch,
-        step: u64,
-        weight: f32,
-    ) -> (Tensor<1>, Logprobs) {
-        let tokens = &batch.tokens;
-        let width = forward.model().config().hidden_size;
-        let noise = self
-            .noise
-            .map(|noise| noise.of_batch(tokens, step, batch.first_sequence, width));
-        let hidden = forward.hidden(tokens, noise.as_deref());
-        if self.loss == SupervisedLoss::PLAIN {
-            // Cross-entropy, −Σ weight · log p, has a gradient that is known before the forward.
-            let weights = vec![-weight; tokens.num_supervised()];
-            return weighted_logprobs_of_hidden(forward.model(), hidden, tokens, &weights, 1.0);
-        }
-        let statistics = logprobs_of_hidden(forward.model(), hidden, tokens, 1.0);
-        let of_tokens = self.loss.of_tokens(TokenStatistics {
-            logprob: statistics.logprob(),
-            logsumexp: statistics.logsumexp(),
-            mean_logit: statistics.mean_logit(),
-        });
-        (of_tokens.sum().mul_scalar(weight), statistics)
     }
 }
 

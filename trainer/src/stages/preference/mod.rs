@@ -4,6 +4,7 @@
 //! [`objective`](objective::objective) say on the host what the loss is and how it changes with each of them; that is what
 //! goes backward. The reference's log-probabilities were computed before training began.
 
+mod metrics;
 pub mod objective;
 pub mod pairs;
 pub mod reference;
@@ -21,6 +22,7 @@ use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
 use crate::stage::{Evaluation, Stage};
+use metrics::pair_metrics;
 use objective::{PairValues, StepCounts, objective};
 use pairs::{Pair, PairBatch, Pairs};
 use reference::{ReferenceLogprobs, mismatched_of, of_sequences};
@@ -399,32 +401,6 @@ fn row_statistics(statistics: &Logprobs, with_collisions: bool) -> RowStatistics
             false => Vec::new(),
         },
     }
-}
-
-/// What pairs say of the policy, under TRL's names. An answer's reward is β times its log-ratio, or
-/// without a reference β times its log-probability.
-fn pair_metrics(settings: &PoSettings, pairs: &[PairValues]) -> Fields {
-    let mean = |value: &dyn Fn(&PairValues) -> f64| {
-        pairs.iter().map(value).sum::<f64>() / pairs.len() as f64
-    };
-    let reward = |answer: &objective::AnswerValues| {
-        settings.beta * (answer.weighted_logprob - answer.reference)
-    };
-    let margin = |pair: &PairValues| reward(&pair.chosen) - reward(&pair.rejected);
-    let mut fields = Fields::new()
-        .with("rewards/chosen", mean(&|pair| reward(&pair.chosen)))
-        .with("rewards/rejected", mean(&|pair| reward(&pair.rejected)))
-        .with("rewards/margins", mean(&margin))
-        .with(
-            "rewards/accuracies",
-            mean(&|pair| f64::from(u8::from(margin(pair) > 0.0))),
-        )
-        .with("logps/chosen", mean(&|pair| pair.chosen.logprob))
-        .with("logps/rejected", mean(&|pair| pair.rejected.logprob));
-    if settings.use_weighting {
-        fields.set("weights/mean", mean(&|pair| pair.weight));
-    }
-    fields
 }
 
 fn nothing_supervised() -> TrainError {

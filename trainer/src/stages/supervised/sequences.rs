@@ -1,0 +1,44 @@
+use datasets::{ChatTokenizer, Location, SkippedRecords, SupervisedTokens, Tokenizer};
+
+use crate::TrainError;
+use crate::answers::Question;
+
+/// One record as tokens.
+pub struct Sequence {
+    /// Its tokens and which of them are learnt.
+    pub tokens: SupervisedTokens,
+    /// The part of the mixture it counts to.
+    pub component: &'static str,
+}
+
+/// Records by index, as tokens.
+pub trait Sequences {
+    /// Records.
+    fn len(&self) -> usize;
+
+    /// Whether there is none; a source that opened has at least one.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them.
+    fn get(&self, index: usize) -> Result<Sequence, TrainError>;
+
+    /// Where one of them stands.
+    fn location(&self, index: usize) -> Location;
+
+    /// Bad lines left out at the recipe's wish.
+    fn skipped(&self) -> &SkippedRecords;
+
+    /// What made tokens of them.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// The same with its chat template, where they are conversations.
+    fn chat(&self) -> Option<&ChatTokenizer>;
+
+    /// A record as a question to the model; `None` where it is none.
+    fn question(&self, index: usize) -> Result<Option<Question>, TrainError>;
+
+    /// The tokens that end an answer.
+    fn stop_tokens(&self) -> Vec<u32>;
+}
