@@ -201,8 +201,6 @@ impl Rl {
     /// Gives the kept groups their advantages and cuts them into micro-batches.
     fn train_on(&mut self, model: &CausalLm, sampled: &mut [Group], kept: &[usize]) {
         let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
-        let mut batches = self.micro_batches(&groups);
-        let mut penalties = Vec::new();
         let without_adapters;
         let reference = match &self.reference {
             Reference::None => None,
@@ -212,22 +210,20 @@ impl Rl {
                 Some(&without_adapters)
             }
         };
+        let penalties = match (reference, self.settings.loss_type) {
+            (Some(reference), PolicyLossType::Rloo) => {
+                self.divergence_penalties(&groups, reference)
+            }
+            _ => Vec::new(),
+        };
+        Group::set_advantages(&mut groups, options::estimator(&self.settings), &penalties);
+        let mut batches = self.micro_batches(&groups);
         if let Some(reference) = reference {
             for batch in &mut batches {
                 batch.set_reference(reference, self.settings.temperature);
             }
-            if self.settings.loss_type == PolicyLossType::Rloo {
-                penalties = self.divergence_penalties(&groups, reference);
-            }
         }
-        let estimator = options::estimator(&self.settings);
-        Group::set_advantages(&mut groups, estimator, &penalties);
-        let references = batches.into_iter().map(|batch| batch.reference_logprobs);
-        let references: Vec<_> = references.collect();
-        self.current = self.micro_batches(&groups);
-        for (batch, reference) in self.current.iter_mut().zip(references) {
-            batch.reference_logprobs = reference;
-        }
+        self.current = batches;
         let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
         self.denominator.num_tokens = sequences.map(|s| s.completion.len()).sum();
         self.denominator.num_completions = groups.len() * self.settings.num_generations;
