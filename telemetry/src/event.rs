@@ -3,6 +3,8 @@
 //! Every event has the fields named here and may have more ([`Fields`]), all at the top level of its line:
 //! `{"v":1,"time":1763906709000,"kind":"step","step":12,"loss":1.92,…,"rewards/margins":0.31}`.
 
+use std::collections::BTreeMap;
+
 use crate::vocabulary::events;
 use crate::{Fields, Scalar};
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,15 @@ events! {
         table: Vec<EvaluationRow>,
     }
 
+    /// What a run has taken of each of its sources so far: at its start, with every evaluation and
+    /// checkpoint, and at its end.
+    struct Data = "data" {
+        /// Optimizer steps taken so far.
+        step: u64,
+        /// The sources, in the order of the recipe.
+        sources: Vec<DataSource>,
+    }
+
     /// A checkpoint that is whole on disk.
     struct Checkpoint = "checkpoint" {
         /// Optimizer steps in it.
@@ -72,6 +83,14 @@ events! {
         seconds: Scalar,
     }
 
+    /// A checkpoint that is no longer needed is gone.
+    struct CheckpointRemoved = "checkpoint_removed" {
+        /// Optimizer steps in it.
+        step: u64,
+        /// Its directory, as in its `checkpoint` event.
+        path: String,
+    }
+
     /// Training goes on from a checkpoint, or once more from the start: steps after `from_step` logged before are
     /// abandoned. Where a running trainer went back by itself, the field `reason` says why.
     struct Resumed = "resumed" {
@@ -79,7 +98,8 @@ events! {
         from_step: u64,
     }
 
-    /// Something began that may take minutes without a step: `compile`, `rollout`, `evaluate`, `checkpoint`, `train`, …
+    /// Something began that may take minutes without a step: `compile`, `rollout`, `evaluate`, `checkpoint`, `train`,
+    /// `paused`, …
     struct Phase = "phase" {
         /// What began.
         name: String,
@@ -96,6 +116,14 @@ events! {
         cpu_percent: Option<Scalar>,
         /// Main memory in use on the machine.
         memory_used_bytes: Option<u64>,
+        /// Main memory of the machine.
+        memory_total_bytes: Option<u64>,
+        /// Main memory that this process has resident.
+        process_memory_bytes: Option<u64>,
+        /// Room left on the disk of the run directory.
+        disk_free_bytes: Option<u64>,
+        /// Size of that disk.
+        disk_total_bytes: Option<u64>,
         /// The state of each GPU in use.
         gpus: Option<Vec<Gpu>>,
     }
@@ -108,9 +136,21 @@ events! {
         step: Option<u64>,
     }
 
-    /// A monitoring rule fired.
+    /// A monitoring rule fired. It holds until an `alert_cleared` event of the same rule.
     struct Alert = "alert" {
         /// The rule, e.g. `frac_reward_zero_std > 0.8`.
+        rule: String,
+        /// In a sentence, with the value.
+        message: String,
+        /// Optimizer steps taken so far.
+        step: Option<u64>,
+        /// How bad it is; an alarm where the log does not say.
+        level: Option<AlertLevel>,
+    }
+
+    /// What a monitoring rule watches is as it should be again.
+    struct AlertCleared = "alert_cleared" {
+        /// The rule, as in its alert.
         rule: String,
         /// In a sentence, with the value.
         message: String,
@@ -157,6 +197,43 @@ pub struct EvaluationRow {
     pub count: u64,
     /// Its metrics, in the order of columns.
     pub metrics: Fields,
+}
+
+/// One source of data, e.g. `{"name":"news.de-en.jsonl","records":9000,"records_taken":450,
+/// "tokens_taken":21094,"target_share":0.4,"share":0.402,"epoch":0.05,"rejected":{"too long":3}}`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// Its file or name, unique in the run.
+    pub name: String,
+    /// Records in it that can be used.
+    pub records: u64,
+    /// Records trained on so far, each time it came.
+    pub records_taken: u64,
+    /// Tokens trained on so far, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_taken: Option<u64>,
+    /// The share of all records that it should have, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_share: Option<Scalar>,
+    /// The share of all records that it has had so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Scalar>,
+    /// Passes over it so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Scalar>,
+    /// Records left out, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// How bad what a rule found is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertLevel {
+    /// Outside the healthy range.
+    Warning,
+    /// The run is most likely being spoilt.
+    Alarm,
 }
 
 /// A GPU's state; what the driver does not tell is missing.

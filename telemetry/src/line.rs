@@ -121,6 +121,27 @@ pub(crate) mod tests {
                 fields: fields(),
             }
             .into(),
+            CheckpointRemoved {
+                step: 1,
+                path: "checkpoint-1".into(),
+                fields: fields(),
+            }
+            .into(),
+            Data {
+                step: 1,
+                sources: vec![DataSource {
+                    name: "news.jsonl".into(),
+                    records: 9000,
+                    records_taken: 450,
+                    tokens_taken: None,
+                    target_share: Some(Scalar(0.4)),
+                    share: Some(Scalar(f64::NAN)),
+                    epoch: Some(Scalar(0.05)),
+                    rejected: [("too long".to_owned(), 3)].into(),
+                }],
+                fields: fields(),
+            }
+            .into(),
             Resumed {
                 from_step: 1,
                 fields: fields(),
@@ -136,6 +157,10 @@ pub(crate) mod tests {
             System {
                 cpu_percent: Some(Scalar(41.5)),
                 memory_used_bytes: None,
+                memory_total_bytes: Some(25_000_000_000),
+                process_memory_bytes: None,
+                disk_free_bytes: Some(0),
+                disk_total_bytes: None,
                 gpus: Some(vec![gpu]),
                 fields: fields(),
             }
@@ -145,6 +170,14 @@ pub(crate) mod tests {
                 rule: "kl > 2".into(),
                 message: "kl is 3".into(),
                 step: Some(7),
+                level: Some(AlertLevel::Alarm),
+                fields: fields().with("value", 3.0),
+            }
+            .into(),
+            AlertCleared {
+                rule: "kl > 2".into(),
+                message: "kl is 1".into(),
+                step: Some(9),
                 fields: fields(),
             }
             .into(),

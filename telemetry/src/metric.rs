@@ -89,7 +89,9 @@ metrics! {
     NUM_TOKENS = "num_tokens", Tokens, Higher;
     EPOCH = "epoch", None, Neutral;
     STEP_TIME = "step_time", Seconds, Lower;
+    TIME = "time/*", Seconds, Lower;
     // Pretraining and supervised fine-tuning.
+    LOSS_OF_COMPONENT = "loss/*", Nats, Lower;
     NLL = "nll", Nats, Lower;
     PERPLEXITY = "perplexity", None, Lower;
     MEAN_TOKEN_ACCURACY = "mean_token_accuracy", Share, Higher;
@@ -103,8 +105,7 @@ metrics! {
     REWARDS_REJECTED = "rewards/rejected", None, Neutral;
     LOGPS_CHOSEN = "logps/chosen", Nats, Neutral;
     LOGPS_REJECTED = "logps/rejected", Nats, Neutral;
-    WPO_WEIGHT_MEAN = "wpo_weight/mean", Share, Neutral;
-    WPO_WEIGHT_MIN = "wpo_weight/min", Share, Neutral;
+    WEIGHTS = "weights/*", Share, Neutral;
     // Reinforcement learning.
     REWARD = "reward", None, Higher;
     REWARD_STD = "reward_std", None, Neutral;
@@ -121,7 +122,7 @@ metrics! {
     COMPLETIONS_MEAN_TERMINATED_LENGTH = "completions/mean_terminated_length", Tokens, Neutral;
     COMPLETIONS_MIN_TERMINATED_LENGTH = "completions/min_terminated_length", Tokens, Neutral;
     COMPLETIONS_MAX_TERMINATED_LENGTH = "completions/max_terminated_length", Tokens, Neutral;
-    LOGPROB_DIFF = "logprob_diff/*", Nats, Lower;
+    SAMPLING_LOGP_DIFFERENCE = "sampling/logp_difference/*", Nats, Lower;
     POLICY_AGE = "policy_age", None, Lower;
     // Translation and its guards.
     BLEU = "bleu", Points, Higher;
@@ -135,6 +136,12 @@ metrics! {
     // The machine.
     CPU_PERCENT = "cpu_percent", Percent, Neutral;
     MEMORY_USED_BYTES = "memory_used_bytes", Bytes, Lower;
+    PROCESS_MEMORY_BYTES = "process_memory_bytes", Bytes, Lower;
+    DISK_FREE_BYTES = "disk_free_bytes", Bytes, Higher;
+    GPU_UTILIZATION_PERCENT = "gpu/*/utilization_percent", Percent, Higher;
+    GPU_MEMORY_USED_BYTES = "gpu/*/memory_used_bytes", Bytes, Neutral;
+    GPU_TEMPERATURE_CELSIUS = "gpu/*/temperature_celsius", None, Lower;
+    GPU_POWER_WATTS = "gpu/*/power_watts", None, Neutral;
 }
 
 #[cfg(test)]

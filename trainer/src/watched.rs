@@ -13,7 +13,7 @@
 //! a higher *w\**.
 
 use serde::{Deserialize, Serialize};
-use telemetry::event::{Alert, Step};
+use telemetry::event::{Alert, AlertLevel, Step};
 use telemetry::{Fields, Scalar};
 
 use crate::TrainError;
@@ -197,6 +197,7 @@ impl Watch {
                 self.metric, best.value, best.step, before.0
             ),
             step: Some(step),
+            level: Some(AlertLevel::Alarm),
             fields: Fields::new()
                 .with("watch_metric", self.metric.as_str())
                 .with("value", value)

@@ -5,6 +5,8 @@ use burn_train::metric::{CpuMemory, CpuUse, Metric, MetricMetadata, Numeric, Num
 use telemetry::event::System;
 use telemetry::{Clock, Scalar};
 
+use super::memory::total_memory;
+
 /// Writes a line about the machine now and then, from burn-train's system metrics.
 pub struct SystemMonitor {
     cpu: CpuUse,
@@ -51,6 +53,10 @@ impl SystemMonitor {
         Some(System {
             cpu_percent: cpu.map(Scalar),
             memory_used_bytes: memory.map(|gigabytes| (gigabytes * 1e9) as u64),
+            memory_total_bytes: total_memory(),
+            process_memory_bytes: None,
+            disk_free_bytes: None,
+            disk_total_bytes: None,
             gpus: None,
             fields: Default::default(),
         })
