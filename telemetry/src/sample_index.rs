@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub struct SampleIndex {
     tail: LineTail,
     entries: Vec<SampleEntry>,
+    max_entries: usize,
+    num_forgotten: u64,
     malformed: u64,
 }
 
@@ -22,6 +24,8 @@ pub struct SampleEntry {
     pub step: u64,
     /// Its number in that step.
     pub group: u64,
+    /// Its task or language pair; empty where the line does not say.
+    pub task: String,
     /// How many completions the line holds.
     pub num_completions: usize,
     /// The lowest and the highest reward, where any completion has one that is a number.
@@ -36,15 +40,24 @@ impl SampleIndex {
         Self {
             tail: LineTail::new(path.into()),
             entries: Vec::new(),
+            max_entries: usize::MAX,
+            num_forgotten: 0,
             malformed: 0,
         }
+    }
+
+    /// Holds the latest `max_entries` groups, and for a while up to twice as many, whatever the file has.
+    pub fn keeping(mut self, max_entries: usize) -> Self {
+        self.max_entries = max_entries.max(1);
+        self
     }
 
     /// Takes in what was written since, a few megabytes at a time. Returns whether that was all.
     pub fn refresh(&mut self) -> Result<bool, TelemetryError> {
         let chunk = self.tail.poll()?;
         if chunk.restarted {
-            (self.entries, self.malformed) = (Vec::new(), 0);
+            self.entries.clear();
+            (self.num_forgotten, self.malformed) = (0, 0);
         }
         for (offset, line) in chunk.lines() {
             match serde_json::from_slice::<Outline>(line) {
@@ -52,7 +65,17 @@ impl SampleIndex {
                 Err(_) => self.malformed += 1,
             }
         }
+        if self.entries.len() / 2 >= self.max_entries {
+            let surplus = self.entries.len() - self.max_entries;
+            self.entries.drain(..surplus);
+            self.num_forgotten += surplus as u64;
+        }
         Ok(chunk.at_end)
+    }
+
+    /// Groups that came before those of [`SampleIndex::entries`] and are no longer held.
+    pub fn num_forgotten(&self) -> u64 {
+        self.num_forgotten
     }
 
     /// The groups in the order they were written.
@@ -81,6 +104,8 @@ impl SampleIndex {
 struct Outline {
     step: u64,
     group: u64,
+    #[serde(default)]
+    task: String,
     completions: Vec<Reward>,
 }
 
@@ -90,7 +115,7 @@ struct Reward {
 }
 
 impl Outline {
-    fn entry(&self, offset: u64, len: usize) -> SampleEntry {
+    fn entry(self, offset: u64, len: usize) -> SampleEntry {
         let rewards = self
             .completions
             .iter()
@@ -105,6 +130,7 @@ impl Outline {
         SampleEntry {
             step,
             group,
+            task: self.task,
             num_completions,
             reward_range,
             offset,
@@ -118,6 +144,20 @@ mod tests {
     use super::*;
     use crate::sample::tests::group;
     use crate::{RunDir, SampleLog};
+
+    #[test]
+    fn only_the_latest_groups_are_held_where_that_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path()).unwrap();
+        let log = SampleLog::open(&run).unwrap();
+        (0..25).for_each(|step| log.append(&group(step, 0, &[Some(0.5)])).unwrap());
+        let mut index = SampleIndex::new(run.samples_file()).keeping(10);
+        while !index.refresh().unwrap() {}
+        let steps: Vec<u64> = index.entries().iter().map(|entry| entry.step).collect();
+        assert_eq!(steps, (15..25).collect::<Vec<_>>());
+        assert_eq!(index.num_forgotten(), 15);
+        assert_eq!(index.read(&index.entries()[9]).unwrap().step, 24);
+    }
 
     #[test]
     fn groups_are_found_and_read_back_as_they_grow() {

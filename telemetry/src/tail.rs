@@ -78,6 +78,15 @@ impl EventTail {
         }
     }
 
+    /// The first lines and the latest ones of a log, about `bytes` of each: what the run is and how it is
+    /// doing, without reading what may be gigabytes between. A log that is not there has no lines.
+    pub fn glance(path: &Path, bytes: u64) -> Result<Vec<Line>, TelemetryError> {
+        let text = glance(path, bytes).map_err(TelemetryError::io("read", path))?;
+        let lines = text.split_inclusive(|&byte| byte == b'\n');
+        let whole = lines.filter(|line| line.ends_with(b"\n"));
+        Ok(whole.filter_map(Line::parse).collect())
+    }
+
     /// What was met so far.
     pub fn counts(&self) -> &TailCounts {
         &self.counts
@@ -95,6 +104,30 @@ impl EventTail {
         }
         Some(line)
     }
+}
+
+/// The start of a file and its end, cut at lines; what is torn between them is left out.
+fn glance(path: &Path, bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let len = file.metadata()?.len();
+    let mut text = Vec::new();
+    if len <= 2 * bytes {
+        file.read_to_end(&mut text)?;
+        return Ok(text);
+    }
+    (&mut file).take(bytes).read_to_end(&mut text)?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n');
+    text.truncate(whole.map_or(0, |newline| newline + 1));
+    file.seek(SeekFrom::Start(len - bytes))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    // The line that the cut went through is not whole.
+    let first = end.iter().position(|&byte| byte == b'\n');
+    text.extend_from_slice(&end[first.map_or(end.len(), |newline| newline + 1)..]);
+    Ok(text)
 }
 
 /// Follows a file by whole lines.
@@ -217,6 +250,25 @@ mod tests {
         fs::write(dir.path().join("log"), content).unwrap();
         let tail = LineTail::new(dir.path().join("log"));
         (dir, tail)
+    }
+
+    #[test]
+    fn a_glance_sees_the_first_lines_and_the_last_and_no_torn_one() {
+        let (dir, _tail) = tail_with("");
+        let path = dir.path().join("log");
+        let line = |n: u64| format!("{{\"kind\":\"heartbeat\",\"time\":{n}}}\n");
+        let times = |lines: Vec<Line>| lines.iter().map(|line| line.time_ms).collect::<Vec<_>>();
+        assert_eq!(
+            times(EventTail::glance(&dir.path().join("no"), 80).unwrap()),
+            [0; 0]
+        );
+        let whole: String = (10..30).map(line).collect();
+        fs::write(&path, format!("{whole}{{\"kind\":\"hea")).unwrap();
+        assert_eq!(
+            times(EventTail::glance(&path, 80).unwrap()),
+            [10, 11, 28, 29]
+        );
+        assert_eq!(times(EventTail::glance(&path, 1 << 20).unwrap()).len(), 20);
     }
 
     fn texts(chunk: &Chunk) -> Vec<(u64, &str)> {

@@ -50,6 +50,10 @@ pub struct Browser {
     completion: usize,
     /// Whether the whole prompt is shown.
     pub shows_prompt: bool,
+    /// Whether words that differ from the reference stand out.
+    pub shows_difference: bool,
+    /// Only groups whose task or step holds these words are listed.
+    filter: String,
     texts: VecDeque<(SampleEntry, Result<SampleRecord, String>)>,
 }
 
@@ -70,6 +74,8 @@ impl Browser {
         *self = Self {
             order: self.order,
             shows_prompt: self.shows_prompt,
+            shows_difference: self.shows_difference,
+            filter: std::mem::take(&mut self.filter),
             ..Self::default()
         };
     }
@@ -132,7 +138,12 @@ impl Browser {
 
     /// The groups in the order of the list. Groups without a reward come last.
     pub fn listed(&self) -> Vec<&SampleEntry> {
-        let mut listed: Vec<&SampleEntry> = self.entries.iter().rev().collect();
+        let filter = self.filter.to_lowercase();
+        let passes = |entry: &&SampleEntry| {
+            let name = format!("{}/{} {}", entry.step, entry.group, entry.task).to_lowercase();
+            filter.split_whitespace().all(|word| name.contains(word))
+        };
+        let mut listed: Vec<&SampleEntry> = self.entries.iter().rev().filter(passes).collect();
         let value = |entry: &SampleEntry, of: fn((f64, f64)) -> f64| {
             entry.reward_range.map_or(f64::NEG_INFINITY, of)
         };
@@ -146,6 +157,14 @@ impl Browser {
             Order::Worst => sort(|(low, _)| -low),
         }
         listed
+    }
+
+    /// Lists only what holds these words.
+    pub fn set_filter(&mut self, filter: String) {
+        if self.filter != filter {
+            self.filter = filter;
+            (self.selected, self.completion) = (None, 0);
+        }
     }
 
     /// Moves the selection in the list.

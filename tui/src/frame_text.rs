@@ -12,7 +12,13 @@ pub fn frame_text(app: &App) -> String {
     let area = Rect::new(0, 0, columns, rows);
     let mut buffer = Buffer::empty(area);
     views::draw(app, area, &mut buffer);
-    let mut lines: Vec<String> = area.rows().map(|row| line(&buffer, row)).collect();
+    buffer_text(&buffer)
+}
+
+/// A buffer as lines.
+pub fn buffer_text(buffer: &Buffer) -> String {
+    let rows = buffer.area.rows();
+    let mut lines: Vec<String> = rows.map(|row| line(buffer, row)).collect();
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
     }

@@ -30,13 +30,38 @@ pub enum Screen {
     Metrics,
     /// What the model wrote.
     Samples,
+    /// What it has read.
+    Data,
+    /// How it does on held-out data.
+    Evaluation,
+    /// What it runs on.
+    System,
     /// What happened.
     Log,
+    /// What is saved.
+    Checkpoints,
+    /// All runs of the folder.
+    Runs,
 }
 
 impl Screen {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Metrics, Self::Samples, Self::Log];
+    pub const ALL: [Self; 9] = [
+        Self::Overview,
+        Self::Metrics,
+        Self::Samples,
+        Self::Data,
+        Self::Evaluation,
+        Self::System,
+        Self::Log,
+        Self::Checkpoints,
+        Self::Runs,
+    ];
+
+    /// Its place in [`Screen::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -44,7 +69,12 @@ impl Screen {
             Self::Overview => "overview",
             Self::Metrics => "metrics",
             Self::Samples => "samples",
+            Self::Data => "data",
+            Self::Evaluation => "evaluation",
+            Self::System => "system",
             Self::Log => "log",
+            Self::Checkpoints => "checkpoints",
+            Self::Runs => "runs",
         }
     }
 }
@@ -58,8 +88,11 @@ pub enum Action {
     Show(Screen),
     NextScreen,
     PreviousScreen,
+    NextRun,
+    PreviousRun,
     Freeze,
     LogY,
+    XAxis,
     Smoothing,
     ZoomIn,
     ZoomOut,
@@ -80,7 +113,16 @@ pub enum Action {
     Worst,
     Order,
     Prompt,
+    Difference,
     Levels,
+    Mark,
+    Copy,
+    Export,
+    Mouse,
+    Pause,
+    Checkpoint,
+    Evaluate,
+    Stop,
 }
 
 /// One row of the table.
@@ -118,14 +160,15 @@ pub fn action(screen: Screen, key: Key) -> Option<Action> {
 use Key::{
     BackTab, Char, Ctrl, Down, End, Enter, Esc, Home, Left, PageDown, PageUp, Right, Tab, Up,
 };
-use Screen::{Log, Metrics, Overview, Samples};
+use Screen::{Checkpoints, Data, Evaluation, Log, Metrics, Overview, Runs, Samples, System};
 
 const ALL: &[Screen] = &Screen::ALL;
 const CHARTS: &[Screen] = &[Overview, Metrics];
+const ROWS: &[Screen] = &[Data, Evaluation, System, Log, Checkpoints, Runs];
 
 macro_rules! keys {
     ($( $screens:expr; $label:literal $keys:expr => $action:expr, $does:literal $(, $short:literal)?; )*) => {
-        /// All keys. Lower case looks; nothing here acts on the run.
+        /// All keys. Lower case looks; upper case acts on the run.
         pub const KEYS: &[Binding] = &[$(
             Binding {
                 keys: &$keys,
@@ -143,42 +186,61 @@ keys! {
     ALL; "1" [Char('1')] => Action::Show(Overview), "overview", "overview";
     ALL; "2" [Char('2')] => Action::Show(Metrics), "metrics: every curve", "metrics";
     ALL; "3" [Char('3')] => Action::Show(Samples), "samples: what the model wrote", "samples";
-    ALL; "4" [Char('4')] => Action::Show(Log), "log and alerts", "log";
-    ALL; "Tab" [Tab] => Action::NextScreen, "next screen";
-    ALL; "Shift-Tab" [BackTab] => Action::PreviousScreen, "previous screen";
+    ALL; "4" [Char('4')] => Action::Show(Data), "data: what it has read", "data";
+    ALL; "5" [Char('5')] => Action::Show(Evaluation), "evaluation: held-out data by group", "eval";
+    ALL; "6" [Char('6')] => Action::Show(System), "system: the machine", "system";
+    ALL; "7" [Char('7')] => Action::Show(Log), "log and alerts", "log";
+    ALL; "8" [Char('8')] => Action::Show(Checkpoints), "checkpoints", "checkpoints";
+    ALL; "9" [Char('9')] => Action::Show(Runs), "runs of this folder", "runs";
+    ALL; "Tab" [Tab] => Action::NextScreen, "next screen, Shift: previous";
+    ALL; "" [BackTab] => Action::PreviousScreen, "";
+    ALL; "[ ]" [Char(']')] => Action::NextRun, "previous, next run";
+    ALL; "" [Char('[')] => Action::PreviousRun, "";
 
     &[Metrics]; "h j k l" [Char('h'), Left] => Action::Left, "move", "move";
     &[Metrics]; "" [Char('l'), Right] => Action::Right, "";
     &[Metrics]; "" [Char('j'), Down] => Action::Down, "";
     &[Metrics]; "" [Char('k'), Up] => Action::Up, "";
-    &[Metrics]; "Enter" [Enter] => Action::Open, "zoom into the selected chart", "zoom";
-    &[Metrics, Log]; "/" [Char('/')] => Action::Filter, "show only what holds these words", "filter";
+    &[Metrics]; "Enter" [Enter] => Action::Open, "the selected chart alone", "zoom";
+    &[Metrics, Samples, Evaluation, Log]; "/" [Char('/')] => Action::Filter, "only what has these words", "filter";
 
-    &[Samples]; "n" [Char('n'), Right, PageDown] => Action::NextGroup, "next group", "group";
-    &[Samples]; "N" [Char('N'), Left, PageUp] => Action::PreviousGroup, "previous group";
+    &[Samples]; "n N" [Char('n'), Right, PageDown] => Action::NextGroup, "next, previous group", "group";
+    &[Samples]; "" [Char('N'), Left, PageUp] => Action::PreviousGroup, "";
     &[Samples]; "j k" [Char('j'), Down] => Action::Down, "next, previous completion", "completion";
     &[Samples]; "" [Char('k'), Up] => Action::Up, "";
     &[Samples]; "b" [Char('b')] => Action::Best, "the best completion", "best";
     &[Samples]; "w" [Char('w')] => Action::Worst, "the worst completion", "worst";
-    &[Samples]; "o" [Char('o')] => Action::Order, "order of groups: latest, spread, best, worst", "order";
-    &[Samples]; "t" [Char('t')] => Action::Prompt, "whole prompt or source alone", "prompt";
+    &[Samples]; "d" [Char('d')] => Action::Difference, "mark differences", "diff";
+    &[Samples]; "o" [Char('o')] => Action::Order, "order: latest, spread, best…", "order";
+    &[Samples]; "t" [Char('t')] => Action::Prompt, "whole prompt or source", "prompt";
 
-    &[Log]; "j k" [Char('j'), Down] => Action::Down, "scroll", "scroll";
-    &[Log]; "" [Char('k'), Up] => Action::Up, "";
-    &[Log]; "o" [Char('o')] => Action::Levels, "all, warnings and alerts, alerts", "levels";
-    &[Metrics, Log]; "PgUp PgDn" [PageDown, Ctrl('d')] => Action::PageDown, "a page at a time";
-    &[Metrics, Log]; "" [PageUp, Ctrl('u')] => Action::PageUp, "";
-    &[Metrics, Samples, Log]; "g G" [Char('g'), Home] => Action::First, "first, last";
-    &[Metrics, Samples, Log]; "" [Char('G'), End] => Action::Last, "";
+    &[Runs]; "Enter" [Enter] => Action::Open, "look at the selected run", "open";
+    &[Runs]; "Space" [Char(' ')] => Action::Mark, "its curves beside the others", "overlay";
+    ROWS; "j k" [Char('j'), Down] => Action::Down, "move", "move";
+    ROWS; "" [Char('k'), Up] => Action::Up, "";
+    &[Log]; "o" [Char('o')] => Action::Levels, "all, warnings, alerts alone", "levels";
+    &[Evaluation, Data]; "o" [Char('o')] => Action::Order, "order of the rows", "order";
+    &[Metrics, Data, Evaluation, System, Log, Checkpoints, Runs]; "PgUp PgDn" [PageDown, Ctrl('d')] => Action::PageDown, "a page at a time";
+    &[Metrics, Data, Evaluation, System, Log, Checkpoints, Runs]; "" [PageUp, Ctrl('u')] => Action::PageUp, "";
+    &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "g G" [Char('g'), Home] => Action::First, "first, last";
+    &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "" [Char('G'), End] => Action::Last, "";
 
+    CHARTS; "x" [Char('x')] => Action::XAxis, "along steps, tokens or time", "x";
     CHARTS; "y" [Char('y')] => Action::LogY, "logarithmic or linear values", "log y";
     CHARTS; "s" [Char('s')] => Action::Smoothing, "smoothing: off, 0.6, 0.9", "smooth";
-    CHARTS; "+" [Char('+'), Char('=')] => Action::ZoomIn, "the last half of the steps shown", "window";
-    CHARTS; "-" [Char('-')] => Action::ZoomOut, "twice the steps shown";
-    CHARTS; "0" [Char('0')] => Action::ZoomAll, "all steps";
+    CHARTS; "+ - 0" [Char('+'), Char('=')] => Action::ZoomIn, "the last half, twice it, all", "window";
+    CHARTS; "" [Char('-')] => Action::ZoomOut, "";
+    CHARTS; "" [Char('0')] => Action::ZoomAll, "";
 
-    ALL; "f" [Char('f')] => Action::Freeze, "freeze the picture; the log is still read", "freeze";
+    &[Samples, Checkpoints]; "y" [Char('y')] => Action::Copy, "copy the text or the command", "copy";
+    &[Overview, Metrics, Samples, Data, Evaluation, Log]; "e" [Char('e')] => Action::Export, "export to the current folder";
+    ALL; "f" [Char('f')] => Action::Freeze, "freeze the picture", "freeze";
+    ALL; "m" [Char('m')] => Action::Mouse, "take the mouse, give it back";
     ALL; "Esc" [Esc] => Action::Back, "back, or clear the filter";
+    ALL; "C" [Char('C')] => Action::Checkpoint, "run: checkpoint now";
+    ALL; "V" [Char('V')] => Action::Evaluate, "run: evaluate now";
+    ALL; "P" [Char('P')] => Action::Pause, "run: pause, continue";
+    ALL; "S" [Char('S')] => Action::Stop, "run: stop, asks first";
     ALL; "?" [Char('?')] => Action::Help, "this help", "help";
     ALL; "q Ctrl-C" [Char('q'), Ctrl('c')] => Action::Detach, "detach: the run goes on", "detach";
 }
@@ -204,6 +266,18 @@ mod tests {
             assert_eq!(action(screen, Key::Char('q')), Some(Action::Detach));
             assert_eq!(action(screen, Key::Ctrl('c')), Some(Action::Detach));
             assert_eq!(action(screen, Key::Char('?')), Some(Action::Help));
+        }
+    }
+
+    #[test]
+    fn only_upper_case_letters_act_on_the_run() {
+        let acts = |action: Action| {
+            use Action::{Checkpoint, Evaluate, Pause, Stop};
+            matches!(action, Checkpoint | Evaluate | Pause | Stop)
+        };
+        for binding in KEYS.iter().filter(|binding| acts(binding.action)) {
+            let is_upper = |key: &Key| matches!(key, Char(c) if c.is_ascii_uppercase());
+            assert!(binding.keys.iter().all(is_upper), "{binding:?}");
         }
     }
 

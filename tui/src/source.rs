@@ -1,32 +1,47 @@
-//! The files of a run, read a slice at a time.
+//! The files of one run or of a folder of runs, read a slice at a time.
 
-use std::path::Path;
+mod folder;
+mod run_source;
 
-use telemetry::{EventTail, RunDir, SampleEntry, SampleIndex, TelemetryError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use telemetry::{Clock, ControlAction, ControlBox, RunDir, TelemetryError};
 
 use crate::app::{App, Msg};
+use folder::find_runs;
+use run_source::RunSource;
 
-/// Where a viewer's messages about the run come from.
+pub use folder::{Expected, run_name};
+
+/// Where a viewer's messages about runs come from.
 #[derive(Debug)]
-pub struct RunSource {
-    events: EventTail,
-    samples: SampleIndex,
-    num_sent: usize,
-    last_sent: Option<SampleEntry>,
+pub struct Source {
+    root: PathBuf,
+    runs: Vec<RunSource>,
+    looked_at: Option<Duration>,
 }
 
-impl RunSource {
-    /// A run that exists; it need not have come to its first event.
+/// How often the folder is searched for new runs, and the runs that are not looked at for new lines.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+impl Source {
+    /// A run, or a folder with runs in it at most two levels down.
     ///
     /// # Errors
-    /// Where there is no run at this path.
-    pub fn open(run_dir: &Path) -> Result<Self, TelemetryError> {
-        let run = RunDir::open(run_dir)?;
+    /// Where there is none, unless one is expected to come.
+    pub fn open(root: &Path, expected: Expected) -> Result<Self, TelemetryError> {
+        if find_runs(root).is_empty() {
+            match expected {
+                // Says what is missing.
+                Expected::Now => drop(RunDir::open(root)?),
+                Expected::Soon => {}
+            }
+        }
         Ok(Self {
-            events: EventTail::new(run.events_file()),
-            samples: SampleIndex::new(run.samples_file()),
-            num_sent: 0,
-            last_sent: None,
+            root: root.to_owned(),
+            runs: Vec::new(),
+            looked_at: None,
         })
     }
 
@@ -34,58 +49,70 @@ impl RunSource {
     ///
     /// # Errors
     /// Where a log is there and cannot be read.
-    pub fn poll(&mut self, app: &mut App) -> Result<bool, TelemetryError> {
-        let batch = self.events.poll()?;
-        if batch.restarted {
-            app.update(Msg::Restarted);
+    pub fn poll(&mut self, app: &mut App, clock: &dyn Clock) -> Result<bool, TelemetryError> {
+        let now = clock.elapsed();
+        let is_due = self
+            .looked_at
+            .is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY);
+        if is_due {
+            self.looked_at = Some(now);
+            self.look(app)?;
         }
-        app.update(Msg::Lines {
-            lines: batch.lines,
-            at_end: batch.at_end,
-        });
-        let samples_at_end = self.samples.refresh()?;
-        self.send_samples(app);
-        self.read_texts(app);
-        Ok(batch.at_end && samples_at_end)
+        let mut is_whole = true;
+        for (number, run) in self.runs.iter_mut().enumerate() {
+            if app.needs_whole(number) {
+                is_whole &= run.poll(number, app)?;
+            } else {
+                run.rest(is_due, number, app)?;
+            }
+        }
+        Ok(is_whole)
     }
 
-    fn send_samples(&mut self, app: &mut App) {
-        let entries = self.samples.entries();
-        let is_same = match self.num_sent {
-            0 => true,
-            sent => entries.get(sent - 1) == self.last_sent.as_ref(),
-        };
-        if !is_same {
-            app.update(Msg::SamplesRestarted);
-            self.num_sent = 0;
+    /// Finds runs that have come, and at first decides which one to show: the one written to last.
+    fn look(&mut self, app: &mut App) -> Result<(), TelemetryError> {
+        let is_first = self.runs.is_empty();
+        for path in find_runs(&self.root) {
+            if self.runs.iter().any(|run| run.path() == path) {
+                continue;
+            }
+            app.update(Msg::Found(run_name(&path)));
+            let mut run = RunSource::open(&path)?;
+            run.glance(self.runs.len(), app)?;
+            self.runs.push(run);
         }
-        if self.num_sent < entries.len() {
-            app.update(Msg::Samples(entries[self.num_sent..].to_vec()));
-            self.num_sent = entries.len();
-            self.last_sent = entries.last().cloned();
+        if is_first {
+            let last_event = |number: &usize| app.runs()[*number].store.last_event_ms;
+            if let Some(latest) = (0..self.runs.len()).max_by_key(last_event) {
+                app.show_run(latest);
+            }
         }
+        Ok(())
     }
 
     /// Reads the texts that the viewer asks for.
     pub fn read_texts(&self, app: &mut App) {
-        for entry in app.wants() {
-            let text = self.samples.read(&entry).map_err(|error| error.to_string());
-            app.update(Msg::Sample(entry, Box::new(text)));
+        let number = app.shown_run();
+        if let Some(run) = self.runs.get(number) {
+            run.read_texts(number, app);
         }
     }
-}
 
-/// What to call the run: the last two parts of its path.
-pub fn run_name(run_dir: &Path) -> String {
-    let path = run_dir
-        .canonicalize()
-        .unwrap_or_else(|_| run_dir.to_owned());
-    let parts: Vec<String> = path
-        .iter()
-        .rev()
-        .take(2)
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    let named: Vec<String> = parts.into_iter().rev().filter(|part| part != "/").collect();
-    named.join("/")
+    /// Puts a request into a run's control box and tells the viewer its id.
+    ///
+    /// # Errors
+    /// Where the box cannot be written to.
+    pub fn ask(
+        &self,
+        number: usize,
+        action: ControlAction,
+        app: &mut App,
+        clock: &dyn Clock,
+    ) -> Result<(), TelemetryError> {
+        if let Some(run) = self.runs.get(number) {
+            let request = ControlBox::new(&RunDir::open(run.path())?).send(action, clock)?;
+            app.update(Msg::Asked(number, action, request.id));
+        }
+        Ok(())
+    }
 }

@@ -76,6 +76,12 @@ impl Theme {
         self.colour(COLOURS[number % COLOURS.len()])
     }
 
+    /// The curve of a run beside the one that is looked at.
+    pub fn overlay(self, number: usize) -> Style {
+        const COLOURS: [Color; 4] = [Color::Magenta, Color::Green, Color::Blue, Color::Red];
+        self.colour(COLOURS[number % COLOURS.len()])
+    }
+
     fn colour(self, colour: Color) -> Style {
         match self.palette {
             Palette::Ansi => Style::new().fg(colour),

@@ -194,9 +194,13 @@ pub enum Tokenization {
 #[command(after_long_help = "Examples:\n  trainer watch runs/sft\n  \
                              trainer watch runs/sft --once --size 120x40    one frame as text")]
 pub struct WatchArgs {
-    /// The run's directory.
+    /// The run's directory, or a folder of runs.
     #[arg(value_name = "RUN_DIR")]
     pub run_dir: PathBuf,
+
+    /// Only look: the keys that ask the run for something do nothing.
+    #[arg(long)]
+    pub read_only: bool,
 
     /// Print one frame to standard output and exit; needs no terminal.
     #[arg(long)]

@@ -1,6 +1,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use tui::{Access, WatchOptions};
+
 use crate::TrainError;
 use crate::cli::{FrameSize, WatchArgs};
 
@@ -13,7 +15,14 @@ const DEFAULT_SIZE: FrameSize = FrameSize {
 /// Shows a run until the user leaves, or prints one frame of it.
 pub(super) fn run(args: &WatchArgs) -> Result<(), TrainError> {
     if !args.once {
-        return Ok(tui::watch(&args.run_dir)?);
+        let options = WatchOptions {
+            access: match args.read_only {
+                true => Access::ReadOnly,
+                false => Access::Control,
+            },
+            trainer: None,
+        };
+        return Ok(tui::watch(&args.run_dir, options)?);
     }
     let FrameSize { columns, rows } = args.size.unwrap_or(DEFAULT_SIZE);
     let frame = tui::render_once(&args.run_dir, columns, rows)?;

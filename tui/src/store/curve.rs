@@ -61,14 +61,58 @@ impl Bucket {
 
 /// All values of a metric, at most [`Curve::CAPACITY`] buckets of them: every step has its own until there
 /// are more steps than that, then two share one, then four. The lowest and the highest value of a bucket are
-/// kept, so a spike of one step stays visible after a million.
+/// kept, so a spike of one step stays visible after a million. The latest values are also there in finer
+/// buckets, for who looks at the end of a long run alone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Curve {
     /// Steps a bucket stands for, as a power of two.
     level: u32,
     live: Vec<Bucket>,
+    /// The ends of the curve, the finest and shortest first.
+    ends: Vec<FineEnd>,
     abandoned: Vec<Vec<Bucket>>,
     latest: Option<(u64, f64)>,
+}
+
+/// The last values of a curve in buckets of `2^level` steps.
+#[derive(Debug, Clone, PartialEq)]
+struct FineEnd {
+    level: u32,
+    buckets: Vec<Bucket>,
+}
+
+impl FineEnd {
+    /// At least that many buckets are held, and at most twice as many.
+    const CAPACITY: usize = 768;
+
+    /// Each one is that much coarser than the one before, as a power of two.
+    const STRIDE: u32 = 2;
+
+    fn push(&mut self, new: &Bucket) {
+        if self.buckets.len() >= 2 * Self::CAPACITY {
+            self.buckets.drain(..Self::CAPACITY);
+        }
+        add(&mut self.buckets, self.level, new);
+    }
+}
+
+/// Adds a value to the last bucket where it belongs there, or else to a new one.
+fn add(buckets: &mut Vec<Bucket>, level: u32, new: &Bucket) {
+    match buckets.last_mut() {
+        Some(last) if last.first >> level == new.first >> level => last.merge(new),
+        _ => buckets.push(*new),
+    }
+}
+
+/// Leaves out what came after a step. In a bucket that holds steps of both sides the later ones cannot be
+/// told apart any more and stay. Returns what was left out.
+fn cut_after(buckets: &mut Vec<Bucket>, from_step: u64) -> Vec<Bucket> {
+    let keep = buckets.partition_point(|bucket| bucket.first <= from_step);
+    let after = buckets.split_off(keep);
+    if let Some(last) = buckets.last_mut() {
+        last.last = last.last.min(from_step);
+    }
+    after
 }
 
 impl Curve {
@@ -83,41 +127,40 @@ impl Curve {
         if self.latest.is_some_and(|(last, _)| last >= step) {
             match step.checked_sub(1) {
                 Some(before) => self.cut(before),
-                None => self.abandon(0),
+                None => {
+                    self.ends.clear();
+                    let all = std::mem::take(&mut self.live);
+                    self.abandon(all);
+                }
             }
         }
         self.latest = Some((step, value));
         let new = Bucket::new(step, value);
-        match self.live.last_mut() {
-            Some(last) if last.first >> self.level == step >> self.level => last.merge(&new),
-            _ => self.live.push(new),
-        }
+        add(&mut self.live, self.level, &new);
+        self.ends.iter_mut().for_each(|end| end.push(&new));
         while self.live.len() > Self::CAPACITY {
             self.coarsen();
         }
     }
 
-    /// The run went on from the state after `from_step`: what came later is set aside. In a bucket that
-    /// holds steps of both sides the later ones cannot be told apart any more and stay.
+    /// The run went on from the state after `from_step`: what came later is set aside.
     pub fn cut(&mut self, from_step: u64) {
-        let keep = self
-            .live
-            .partition_point(|bucket| bucket.first <= from_step);
-        self.abandon(keep);
-        if let Some(last) = self.live.last_mut() {
-            last.last = last.last.min(from_step);
+        for end in &mut self.ends {
+            cut_after(&mut end.buckets, from_step);
         }
+        let after = cut_after(&mut self.live, from_step);
+        self.abandon(after);
         if self.latest.is_some_and(|(step, _)| step > from_step) {
             let value = |bucket: &Bucket| (bucket.last, bucket.mean().unwrap_or(f64::NAN));
             self.latest = self.live.last().map(value);
         }
     }
 
-    fn abandon(&mut self, keep: usize) {
-        if keep >= self.live.len() {
+    fn abandon(&mut self, tail: Vec<Bucket>) {
+        if tail.is_empty() {
             return;
         }
-        self.abandoned.push(self.live.split_off(keep));
+        self.abandoned.push(tail);
         if self.abandoned.len() > Self::MAX_ABANDONED {
             self.abandoned.remove(0);
         }
@@ -128,6 +171,13 @@ impl Curve {
 
     /// Puts twice as many steps into each bucket.
     fn coarsen(&mut self) {
+        if self.level.is_multiple_of(FineEnd::STRIDE) {
+            let start = self.live.len().saturating_sub(FineEnd::CAPACITY);
+            self.ends.push(FineEnd {
+                level: self.level,
+                buckets: self.live[start..].to_vec(),
+            });
+        }
         self.level += 1;
         let level = self.level;
         for buckets in std::iter::once(&mut self.live).chain(&mut self.abandoned) {
@@ -144,6 +194,18 @@ impl Curve {
     /// The values that count, by rising step.
     pub fn live(&self) -> &[Bucket] {
         &self.live
+    }
+
+    /// The values that count in the finest buckets that reach back to `first`.
+    pub fn since(&self, first: u64) -> &[Bucket] {
+        let reaches = |end: &&FineEnd| end.buckets.first().is_some_and(|b| b.first <= first);
+        let buckets = self
+            .ends
+            .iter()
+            .find(reaches)
+            .map_or(&*self.live, |end| &*end.buckets);
+        let start = buckets.partition_point(|bucket| bucket.last < first);
+        &buckets[start..]
     }
 
     /// What resuming left behind, oldest first.
@@ -163,9 +225,9 @@ impl Curve {
 
     /// All that counts from `first` on in one bucket.
     pub fn summary(&self, first: u64) -> Option<Bucket> {
-        let mut buckets = self.live.iter().filter(|bucket| bucket.last >= first);
-        let mut all = *buckets.next()?;
-        buckets.for_each(|bucket| all.merge(bucket));
+        let (all, rest) = self.since(first).split_first()?;
+        let mut all = *all;
+        rest.iter().for_each(|bucket| all.merge(bucket));
         Some(all)
     }
 
@@ -212,6 +274,28 @@ mod tests {
             (1, 1_000_000, 1.0, 9.0)
         );
         assert_eq!(curve.total(), 1_000_008.0);
+    }
+
+    #[test]
+    fn the_end_of_a_long_curve_is_there_step_by_step() {
+        let mut curve = Curve::default();
+        (1..=1_000_000u64).for_each(|step| curve.push(step, step as f64));
+        for (steps, finest) in [(500, 1), (3_000, 4), (100_000, 256), (1_000_000, 512)] {
+            let first = 1_000_001 - steps;
+            let buckets = curve.since(first);
+            let widest = buckets.iter().map(|b| b.last - b.first + 1).max();
+            assert!(widest.unwrap() <= finest, "{steps}: {widest:?}");
+            assert!(buckets[0].first <= first && buckets[0].last >= first);
+            let contiguous = |pair: &[Bucket]| pair[0].last + 1 == pair[1].first;
+            assert!(buckets.windows(2).all(contiguous), "{steps}");
+            assert_eq!(curve.summary(first).unwrap().max, 1e6);
+        }
+        let held: usize = curve.ends.iter().map(|end| end.buckets.len()).sum();
+        assert!(held <= 2 * FineEnd::CAPACITY * 6, "{held}");
+        curve.cut(999_000);
+        curve.push(999_001, f64::NAN);
+        let end = curve.since(998_990);
+        assert_eq!((end[0].first, end.last().unwrap().num_broken), (998_990, 1));
     }
 
     #[test]

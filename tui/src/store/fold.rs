@@ -1,20 +1,23 @@
 //! One event after the other.
 
 use telemetry::event::{
-    Alert, Checkpoint, Control, ControlStatus, Evaluation, Failed, Finished, Resumed, RunStarted,
-    Step, Warning,
+    Alert, AlertCleared, AlertLevel, Checkpoint, Control, ControlStatus, Evaluation, Failed,
+    Finished, Gpu, Resumed, RunStarted, Step, System, Warning,
 };
 use telemetry::{Event, Line};
 
-use super::Store;
 use super::journal::Level;
 use super::pace::Pace;
 use super::status::Status;
+use super::{Raised, Saved, Store};
 use crate::format;
 use crate::text::clean;
 
 const MAX_CHECKPOINTS: usize = 256;
+const MAX_EVALUATIONS: usize = 256;
 const MAX_RESUMES: usize = 64;
+const MAX_ANSWERS: usize = 64;
+const MAX_ALERTS: usize = 64;
 
 impl Store {
     /// Takes in the next line of the log.
@@ -22,15 +25,27 @@ impl Store {
         let time = line.time_ms;
         // A clock that was set back must not make a run look silent.
         self.last_event_ms = Some(self.last_event_ms.map_or(time, |last| last.max(time)));
+        self.first_event_ms.get_or_insert(time);
         match line.event {
             Event::RunStarted(run) => self.started(time, run),
             Event::Step(step) => self.stepped(time, &step),
             Event::Evaluation(evaluation) => self.evaluated(time, evaluation),
             Event::Checkpoint(checkpoint) => self.saved(time, checkpoint),
             Event::Resumed(resumed) => self.resumed(time, &resumed),
-            Event::Phase(phase) => self.pace.phase(time, &clean(&phase.name)),
+            Event::CheckpointRemoved(removed) => {
+                let known = self.checkpoints.iter_mut().rev();
+                let mut same = known.filter(|saved| saved.checkpoint.step == removed.step);
+                if let Some(saved) = same.next() {
+                    saved.is_removed = true;
+                }
+            }
+            Event::Phase(phase) => {
+                self.pace.phase(time, &clean(&phase.name));
+                self.timeline.phase(time, &phase.name);
+            }
             Event::Heartbeat(_) => {}
-            Event::System(system) => self.system = Some(system),
+            Event::System(system) => self.measured(time, system),
+            Event::Data(data) => self.data = Some(data),
             Event::Warning(Warning { message, step, .. }) => {
                 self.journal
                     .push(time, Level::Warning, step, clean(&message));
@@ -40,10 +55,10 @@ impl Store {
                     self.journal
                         .push(time, Level::Warning, None, clean(message));
                 }
+                self.preflight = Some(preflight);
             }
-            Event::Alert(Alert { message, step, .. }) => {
-                self.journal.push(time, Level::Alert, step, clean(&message));
-            }
+            Event::Alert(alert) => self.raised(time, &alert),
+            Event::AlertCleared(cleared) => self.cleared(time, &cleared),
             Event::Control(control) => self.answered(time, &control),
             Event::Finished(finished) => self.finished(time, &finished),
             Event::Failed(failed) => self.failed(time, failed),
@@ -69,6 +84,10 @@ impl Store {
         self.note(time, text);
         self.run = Some(run);
         self.pace = Pace::default();
+        self.timeline.begin(time);
+        // The rules of the process before it are gone with it, and its requests with its control box.
+        self.alerts.clear();
+        self.started_ms = Some(time);
         (self.end, self.failure, self.has_stepped) = (None, None, false);
     }
 
@@ -85,6 +104,8 @@ impl Store {
         }
         self.last_step = Some(number);
         self.pace.step(time, number);
+        let tokens = step.fields.scalar("num_tokens").unwrap_or(f64::NAN);
+        self.timeline.step(time, number, tokens);
         (self.end, self.has_stepped) = (None, true);
         let broken = named[..2].iter().find(|(_, value)| !value.is_finite());
         if let Some((name, value)) = broken.filter(|_| !self.is_broken) {
@@ -108,7 +129,73 @@ impl Store {
         self.baselines
             .entry(suite)
             .or_insert_with(|| evaluation.clone());
-        self.evaluation = Some(evaluation);
+        // Texts are kept of the latest alone.
+        if let Some(before) = self.evaluations.back_mut() {
+            before.fields.remove("samples");
+        }
+        let is_same =
+            |known: &Evaluation| (known.step, &known.name) == (evaluation.step, &evaluation.name);
+        self.evaluations.retain(|known| !is_same(known));
+        if self.evaluations.len() == MAX_EVALUATIONS {
+            self.evaluations.pop_front();
+        }
+        self.evaluations.push_back(evaluation);
+    }
+
+    fn measured(&mut self, time: u64, system: System) {
+        let second = (time - self.first_event_ms.unwrap_or(time).min(time)) / 1000;
+        // A clock that was set back would look like a run that went back.
+        let is_later = |metric: &super::metrics::Metric| {
+            metric.curve.latest().is_none_or(|(last, _)| last < second)
+        };
+        if self.machine.iter().all(is_later) {
+            let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+            let known = [
+                ("cpu_percent", system.cpu_percent.map(|cpu| cpu.0)),
+                ("memory_used_bytes", bytes(system.memory_used_bytes)),
+                ("process_memory_bytes", bytes(system.process_memory_bytes)),
+                ("disk_free_bytes", bytes(system.disk_free_bytes)),
+            ];
+            for (name, value) in known {
+                if let Some(value) = value {
+                    self.machine.push(name, name, second, value);
+                }
+            }
+            for (number, gpu) in system.gpus.iter().flatten().enumerate() {
+                for (name, value) in of_gpu(gpu) {
+                    let name = format!("gpu/{number}/{name}");
+                    self.machine.push(&name, &name, second, value);
+                }
+            }
+        }
+        self.system = Some(system);
+    }
+
+    fn raised(&mut self, time: u64, alert: &Alert) {
+        let level = alert.level.unwrap_or(AlertLevel::Alarm);
+        let message = clean(&alert.message);
+        let shown = match level {
+            AlertLevel::Warning => Level::Warning,
+            AlertLevel::Alarm => Level::Alert,
+        };
+        self.journal.push(time, shown, alert.step, message.clone());
+        self.alerts.retain(|known| known.rule != alert.rule);
+        if self.alerts.len() == MAX_ALERTS {
+            self.alerts.remove(0);
+        }
+        self.alerts.push(Raised {
+            rule: alert.rule.clone(),
+            message,
+            level,
+            step: alert.step,
+            time_ms: time,
+        });
+    }
+
+    fn cleared(&mut self, time: u64, cleared: &AlertCleared) {
+        self.alerts.retain(|known| known.rule != cleared.rule);
+        let text = clean(&cleared.message);
+        self.journal.push(time, Level::Note, cleared.step, text);
     }
 
     fn saved(&mut self, time: u64, checkpoint: Checkpoint) {
@@ -120,18 +207,24 @@ impl Store {
         );
         self.note(time, text);
         self.checkpoints
-            .retain(|known| known.step != checkpoint.step);
+            .retain(|known| known.checkpoint.step != checkpoint.step);
         if self.checkpoints.len() == MAX_CHECKPOINTS {
             self.checkpoints.pop_front();
         }
-        self.checkpoints.push_back(checkpoint);
+        self.checkpoints.push_back(Saved {
+            checkpoint,
+            time_ms: time,
+            is_removed: false,
+        });
     }
 
     fn resumed(&mut self, time: u64, resumed: &Resumed) {
         let from = resumed.from_step;
         self.steps.cut(from);
         self.held_out.cut(from);
-        self.evaluation.take_if(|evaluation| evaluation.step > from);
+        self.timeline.cut(from);
+        self.evaluations
+            .retain(|evaluation| evaluation.step <= from);
         self.last_step = Some(from);
         if self.resumed_from.len() < MAX_RESUMES {
             self.resumed_from.push(from);
@@ -154,6 +247,10 @@ impl Store {
             .unwrap_or_default();
         let text = clean(&format!("request `{}` {how}{reason}", control.action));
         self.journal.push(time, level, self.last_step, text);
+        if self.answers.len() == MAX_ANSWERS {
+            self.answers.pop_first();
+        }
+        self.answers.insert(control.id.clone(), control.clone());
     }
 
     fn finished(&mut self, time: u64, finished: &Finished) {
@@ -183,4 +280,26 @@ impl Store {
             .push(time, Level::Alert, self.last_step, message.clone());
         self.failure = Some(message);
     }
+}
+
+fn of_gpu(gpu: &Gpu) -> Vec<(&'static str, f64)> {
+    let known = [
+        (
+            "utilization_percent",
+            gpu.utilization_percent.map(|used| used.0),
+        ),
+        (
+            "memory_used_bytes",
+            gpu.memory_used_bytes.map(|bytes| bytes as f64),
+        ),
+        (
+            "temperature_celsius",
+            gpu.temperature_celsius.map(|celsius| celsius.0),
+        ),
+        ("power_watts", gpu.power_watts.map(|watts| watts.0)),
+    ];
+    let known = known.into_iter();
+    known
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }

@@ -6,15 +6,23 @@ pub mod journal;
 pub mod metrics;
 pub mod pace;
 pub mod status;
+pub mod timeline;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
 
-use telemetry::event::{Checkpoint, Evaluation, RunStarted, System};
+use telemetry::event::{
+    AlertLevel, Checkpoint, Control, Data, Evaluation, Preflight, RunStarted, System,
+};
 
 use journal::Journal;
 use metrics::Metrics;
 use pace::Pace;
 use status::Status;
+use timeline::Timeline;
+
+/// The phase in which the trainer waits to be told to go on.
+pub const PAUSED: &str = "paused";
 
 /// The state of a run as its log tells it.
 #[derive(Debug, Clone, Default)]
@@ -27,16 +35,28 @@ pub struct Store {
     pub held_out: Metrics,
     /// The first evaluation of each suite: what the run started from.
     pub baselines: BTreeMap<String, Evaluation>,
-    /// The last evaluation that came and still counts.
-    pub evaluation: Option<Evaluation>,
+    /// The evaluations that count, oldest first, the latest few hundred.
+    pub evaluations: VecDeque<Evaluation>,
     /// Checkpoints, oldest first, the latest few hundred.
-    pub checkpoints: VecDeque<Checkpoint>,
+    pub checkpoints: VecDeque<Saved>,
+    /// What has been read of the data, as last told.
+    pub data: Option<Data>,
+    /// The look at the data before the first step.
+    pub preflight: Option<Preflight>,
+    /// Alerts that have not been cleared, oldest first.
+    pub alerts: Vec<Raised>,
+    /// The latest answer to each of the latest requests, by id.
+    pub answers: BTreeMap<String, Control>,
     /// What happened.
     pub journal: Journal,
     /// How fast it goes.
     pub pace: Pace,
+    /// Tokens and time spent by each step.
+    pub timeline: Timeline,
     /// The machine's latest state.
     pub system: Option<System>,
+    /// The machine's state over the seconds since the log began.
+    pub machine: Metrics,
     /// The last optimizer step that counts.
     pub last_step: Option<u64>,
     /// Steps from which the run was resumed.
@@ -45,13 +65,71 @@ pub struct Store {
     pub last_event_ms: Option<u64>,
     /// Why the run failed.
     pub failure: Option<String>,
+    /// When the log began.
+    first_event_ms: Option<u64>,
+    /// When the process began that works on it now.
+    started_ms: Option<u64>,
     end: Option<Status>,
     num_unknown: u64,
     has_stepped: bool,
     is_broken: bool,
 }
 
+/// A checkpoint as it was reported.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// The report.
+    pub checkpoint: Checkpoint,
+    /// When it came, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whether it has been removed since, to make room for later ones.
+    pub is_removed: bool,
+}
+
+/// An alert that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raised {
+    /// Its rule.
+    pub rule: String,
+    /// The sentence.
+    pub message: String,
+    /// How bad it is.
+    pub level: AlertLevel,
+    /// Optimizer steps taken when it fired.
+    pub step: Option<u64>,
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
 impl Store {
+    /// That of a run of which nothing is known.
+    pub fn none() -> &'static Self {
+        static NONE: LazyLock<Store> = LazyLock::new(Store::default);
+        &NONE
+    }
+
+    /// The last evaluation that came and still counts.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.evaluations.back()
+    }
+
+    /// When the process began that works on it now; `None` before the first.
+    pub fn started_ms(&self) -> Option<u64> {
+        self.started_ms
+    }
+
+    /// When the log began.
+    pub fn first_event_ms(&self) -> Option<u64> {
+        self.first_event_ms
+    }
+
+    /// Whether it waits until it is told to go on.
+    pub fn is_paused(&self) -> bool {
+        self.pace
+            .current_phase()
+            .is_some_and(|(name, _)| name == PAUSED)
+    }
+
     /// How the run is doing at that time.
     pub fn status(&self, now_ms: u64) -> Status {
         if let Some(end) = self.end {
@@ -60,10 +138,15 @@ impl Store {
         let Some(last_event_ms) = self.last_event_ms else {
             return Status::Waiting;
         };
-        let lively = match (self.has_stepped, self.resumed_from.is_empty()) {
-            (true, _) => Status::Running,
-            (false, true) => Status::Booting,
-            (false, false) => Status::Resuming,
+        let lively = match (
+            self.is_paused(),
+            self.has_stepped,
+            self.resumed_from.is_empty(),
+        ) {
+            (true, _, _) => Status::Paused,
+            (false, true, _) => Status::Running,
+            (false, false, true) => Status::Booting,
+            (false, false, false) => Status::Resuming,
         };
         Status::of_silence(now_ms.saturating_sub(last_event_ms), lively)
     }
@@ -89,9 +172,7 @@ impl Store {
 
     /// Tokens trained on in all steps that count, where the trainer counts them.
     pub fn num_tokens(&self) -> Option<f64> {
-        self.steps
-            .get("num_tokens")
-            .map(|metric| metric.curve.total())
+        self.timeline.tokens()
     }
 
     /// Events of kinds this viewer does not know.

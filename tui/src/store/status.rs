@@ -11,6 +11,8 @@ pub enum Status {
     Resuming,
     /// Events come.
     Running,
+    /// It was asked to wait.
+    Paused,
     /// No event for a little longer than a heartbeat.
     Quiet,
     /// No event for a minute.
@@ -64,6 +66,11 @@ impl Status {
         )
     }
 
+    /// Whether a trainer seems to be at work.
+    pub fn is_lively(self) -> bool {
+        !self.is_over() && !matches!(self, Self::Waiting | Self::Silent)
+    }
+
     /// Glyph and word.
     pub fn label(self) -> &'static str {
         match self {
@@ -71,6 +78,7 @@ impl Status {
             Self::Booting => "◌ booting",
             Self::Resuming => "↻ resuming",
             Self::Running => "● running",
+            Self::Paused => "‖ paused",
             Self::Quiet => "◐ quiet",
             Self::Stalled => "▲ stalled",
             Self::Silent => "✖ silent, presumed dead",
@@ -85,7 +93,9 @@ impl Status {
     pub fn mood(self) -> Mood {
         match self {
             Self::Running | Self::Finished => Mood::Good,
-            Self::Waiting | Self::Booting | Self::Resuming | Self::Stopped => Mood::Neutral,
+            Self::Waiting | Self::Booting | Self::Resuming | Self::Paused | Self::Stopped => {
+                Mood::Neutral
+            }
             Self::Quiet | Self::Stalled => Mood::Worrying,
             Self::Silent | Self::Diverged | Self::Failed => Mood::Bad,
         }

@@ -1,5 +1,5 @@
-//! Pictures against `fixtures/frames/NAME.txt`. `UPDATE_FRAMES=1 cargo test -p tui` writes them anew; look
-//! at the difference before it is committed.
+//! Pictures against those in `snapshots/`. `INSTA_UPDATE=always cargo test -p tui` writes them anew; look at the
+//! difference before it is committed.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -22,16 +22,17 @@ fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
 fn check_later(fixture: &str, age_ms: u64, keys: &str, size: (u16, u16), name: &str) {
     let mut played = Played::new(fixture, age_ms, size);
     played.press(keys);
-    let frame = frame_text(&played.app);
-    let path = fixtures().join(format!("frames/{name}.txt"));
-    if std::env::var_os("UPDATE_FRAMES").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &frame).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path)
-        .unwrap_or_default()
-        .replace("\r\n", "\n");
-    assert_eq!(frame, expected, "\n{name} differs; it is now\n{frame}");
+    check_frame(&played, name);
+}
+
+fn check_frame(played: &Played, name: &str) {
+    insta::with_settings!({
+        snapshot_path => "../../snapshots",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(name, frame_text(&played.app));
+    });
 }
 
 #[test]

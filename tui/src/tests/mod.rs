@@ -5,11 +5,11 @@ mod robust;
 
 use std::path::{Path, PathBuf};
 
-use telemetry::{EventTail, RunDir};
+use telemetry::{EventTail, FixedClock, RunDir};
 
-use crate::app::{App, Msg};
+use crate::app::{Access, App, Msg};
 use crate::keymap::Key;
-use crate::source::RunSource;
+use crate::source::{Expected, Source};
 use crate::theme::Theme;
 
 /// The folder of recorded runs, `NAME.jsonl` with `NAME.samples.jsonl`.
@@ -20,7 +20,12 @@ fn fixtures() -> PathBuf {
 /// A run directory with these logs.
 fn run_with(events: &[u8], samples: Option<&[u8]>) -> (tempfile::TempDir, RunDir) {
     let dir = tempfile::tempdir().unwrap();
-    let run = RunDir::create(dir.path()).unwrap();
+    let run = put_run(dir.path(), events, samples);
+    (dir, run)
+}
+
+fn put_run(path: &Path, events: &[u8], samples: Option<&[u8]>) -> RunDir {
+    let run = RunDir::create(path).unwrap();
     std::fs::write(run.recipe_file(), "").unwrap();
     if !events.is_empty() {
         std::fs::write(run.events_file(), events).unwrap();
@@ -28,14 +33,14 @@ fn run_with(events: &[u8], samples: Option<&[u8]>) -> (tempfile::TempDir, RunDir
     if let Some(samples) = samples {
         std::fs::write(run.samples_file(), samples).unwrap();
     }
-    (dir, run)
+    run
 }
 
 /// A viewer of a fixture, and what it reads from.
 struct Played {
     app: App,
-    source: RunSource,
-    _dir: tempfile::TempDir,
+    source: Source,
+    dir: tempfile::TempDir,
 }
 
 impl Played {
@@ -44,18 +49,24 @@ impl Played {
         let path = |ending: &str| fixtures().join(format!("{fixture}{ending}"));
         let events = std::fs::read(path(".jsonl")).unwrap_or_default();
         let samples = std::fs::read(path(".samples.jsonl")).ok();
-        let (_dir, run) = run_with(&events, samples.as_deref());
+        let dir = tempfile::tempdir().unwrap();
+        let run = put_run(
+            &dir.path().join("tower_plus_2b").join(fixture),
+            &events,
+            samples.as_deref(),
+        );
         let (lines, _) = EventTail::read_all(run.events_file()).unwrap();
-        let mut app = App::new(format!("tower_plus_2b/{fixture}"), Theme::PLAIN);
+        let mut app = App::new(Theme::PLAIN, Access::Control);
         app.update(Msg::Size(size.0, size.1));
         app.update(Msg::Time(
             lines.last().map_or(0, |line| line.time_ms) + age_ms,
         ));
         let source = read(&mut app, &run);
-        Self { app, source, _dir }
+        Self { app, source, dir }
     }
 
-    /// Presses a key for each character; `⏎` is Enter, `⎋` Escape, `⇥` Tab.
+    /// Presses a key for each character; `⏎` is Enter, `⎋` Escape, `⇥` Tab. What the viewer then wants done
+    /// is done.
     fn press(&mut self, keys: &str) {
         for c in keys.chars() {
             self.app.update(Msg::Key(match c {
@@ -70,8 +81,9 @@ impl Played {
 }
 
 /// Reads all there is.
-fn read(app: &mut App, run: &RunDir) -> RunSource {
-    let mut source = RunSource::open(run.path()).unwrap();
-    while !source.poll(app).unwrap() {}
+fn read(app: &mut App, run: &RunDir) -> Source {
+    let clock = FixedClock::new(0);
+    let mut source = Source::open(run.path(), Expected::Now).unwrap();
+    while !source.poll(app, &clock).unwrap() {}
     source
 }

@@ -4,7 +4,7 @@ use ratatui::buffer::{Buffer, CellWidth};
 use ratatui::layout::Rect;
 
 use super::{Played, fixtures, read, run_with};
-use crate::app::{App, Msg};
+use crate::app::{Access, App, Msg};
 use crate::frame_text::frame_text;
 use crate::keymap::{Key, Screen};
 use crate::theme::Theme;
@@ -31,7 +31,7 @@ fn a_log_cut_at_any_byte_is_shown() {
             (0..whole.len()).filter(|end| *end < 300 || whole.len() - end < 200 || end % 397 == 0);
         for end in ends {
             let (_dir, run) = run_with(&whole[..end], Some(&whole[..end]));
-            let mut app = App::new("run", Theme::PLAIN);
+            let mut app = App::new(Theme::PLAIN, Access::Control);
             app.update(Msg::Size(80, 24));
             app.update(Msg::Time(1_763_906_800_000));
             read(&mut app, &run);
@@ -64,7 +64,7 @@ fn a_line_of_any_shape_is_shown() {
         }
         let (_dir, run) = run_with(log.replace("1e308", &huge[..8]).as_bytes(), None);
         for screen in Screen::ALL {
-            let mut app = App::new("run", Theme::PLAIN);
+            let mut app = App::new(Theme::PLAIN, Access::Control);
             app.screen = screen;
             app.charts.zoom = random.below(21) as u32;
             app.charts.log_y = random.below(2) == 0;
@@ -96,13 +96,13 @@ fn any_keys_on_any_screen_are_survived() {
         Key::Ctrl('u'),
         Key::Char('語'),
     ];
-    const LETTERS: &str = "1234hjklgGnNbwot/ysf+-0?=";
+    const LETTERS: &str = "123456789hjklgGnNbwotdx[]/ysf+-0?=e CVPSm";
     let mut random = Random(99);
     for fixture in ["rl", "wide", "none", "booting"] {
         let Played {
             mut app,
             source,
-            _dir,
+            dir: _dir,
         } = Played::new(fixture, 1_000, (120, 40));
         for _ in 0..3_000 {
             let key = match random.below(2) {

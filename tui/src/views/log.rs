@@ -8,6 +8,7 @@ use telemetry::clock::rfc3339;
 
 use crate::app::App;
 use crate::format;
+use crate::keymap::Screen;
 use crate::store::journal::{Entry, Level};
 use crate::text::{cut, right, wrap};
 use crate::theme::Theme;
@@ -16,11 +17,7 @@ use crate::widgets::panel::Panel;
 /// The entries that pass the level and hold all words of the filter.
 pub fn listed(app: &App) -> Vec<&Entry> {
     let (store, _) = app.shown();
-    let filter = app.filter.to_lowercase();
-    let passes = |entry: &&Entry| {
-        let text = entry.text.to_lowercase();
-        entry.level >= app.log_level && filter.split_whitespace().all(|word| text.contains(word))
-    };
+    let passes = |entry: &&Entry| entry.level >= app.log_level && app.passes_filter(&entry.text);
     store.journal.newest_first().filter(passes).collect()
 }
 
@@ -33,7 +30,9 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Level::Warning => "log: warnings and alerts",
         Level::Alert => "log: alerts",
     };
-    let top = app.log_top.min(entries.len().saturating_sub(1));
+    let top = app
+        .selected(Screen::Log)
+        .min(entries.len().saturating_sub(1));
     let unseen = [
         (store.num_unknown(), "events of kinds not known here"),
         (
@@ -129,6 +128,23 @@ pub fn entry_line(entry: &Entry, now_ms: u64, columns: usize, theme: Theme) -> L
         spans.push(Span::styled(tail, theme.dim()));
     }
     Line::from(spans)
+}
+
+/// The entries that are listed, oldest first.
+pub fn export(app: &App) -> Option<String> {
+    let entry = |entry: &&Entry| {
+        let step = entry
+            .step
+            .map_or(String::new(), |step| format!(" step {step}"));
+        let time = rfc3339(entry.time_ms);
+        format!(
+            "{time}{step} {} {}\n",
+            entry.level.glyph(),
+            with_repeats(entry)
+        )
+    };
+    let text: String = listed(app).iter().rev().map(entry).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 fn with_repeats(entry: &Entry) -> String {

@@ -2,17 +2,18 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
 
+use super::charts::{self, chart};
+use super::csv::Csv;
 use crate::app::App;
 use crate::format;
+use crate::keymap::Screen;
 use crate::store::metrics::Metric;
 use crate::text::left;
-use crate::widgets::line_chart::LineChart;
 
 /// Columns and rows of charts on a screen of that size.
 pub fn grid((columns, rows): (u16, u16)) -> (usize, usize) {
-    let body = rows.saturating_sub(3);
+    let body = rows.saturating_sub(if rows < 30 { 3 } else { 4 });
     (
         usize::from(columns / 38).max(1),
         usize::from(body / 7).max(1),
@@ -22,16 +23,11 @@ pub fn grid((columns, rows): (u16, u16)) -> (usize, usize) {
 /// The metrics whose names hold all words of the filter, those of evaluations last.
 pub fn listed(app: &App) -> Vec<&Metric> {
     let (store, _) = app.shown();
-    let filter = app.filter.to_lowercase();
-    let passes = |metric: &&Metric| {
-        let name = metric.name.to_lowercase();
-        filter.split_whitespace().all(|word| name.contains(word))
-    };
     store
         .steps
         .iter()
         .chain(store.held_out.iter())
-        .filter(passes)
+        .filter(|metric| app.passes_filter(&metric.name))
         .collect()
 }
 
@@ -53,11 +49,11 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         );
         return;
     }
-    let selected = app.selected_metric.min(metrics.len() - 1);
+    let selected = app.selected(Screen::Metrics).min(metrics.len() - 1);
     if app.is_zoomed {
         return zoomed(app, metrics[selected], area, buffer);
     }
-    let (columns, rows) = grid((area.width, area.height + 3));
+    let (columns, rows) = grid(app.size);
     let num_rows = metrics.len().div_ceil(columns);
     let rows = rows.min(num_rows);
     let top = first_row(selected / columns, num_rows, rows);
@@ -88,7 +84,8 @@ fn zoomed(app: &App, metric: &Metric, area: Rect, buffer: &mut Buffer) {
     let (store, _) = app.shown();
     let [top, bottom] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
     chart(app, metric, app.theme.curve(0), app.theme.selected()).draw(top, buffer);
-    let (first, _) = app.charts.steps(store.last_step.unwrap_or(0));
+    let window = charts::window(app);
+    let first = store.timeline.step_at(window.axis, window.first);
     let Some(all) = metric.curve.summary(first) else {
         return;
     };
@@ -109,6 +106,7 @@ fn zoomed(app: &App, metric: &Metric, area: Rect, buffer: &mut Buffer) {
     if app.charts.log_y {
         parts.push("log y".to_owned());
     }
+    parts.push(format!("along {}", window.axis.name()));
     let columns = usize::from(bottom.width).saturating_sub(2);
     buffer.set_string(
         bottom.x + 1,
@@ -118,15 +116,47 @@ fn zoomed(app: &App, metric: &Metric, area: Rect, buffer: &mut Buffer) {
     );
 }
 
-fn chart<'a>(app: &'a App, metric: &'a Metric, style: Style, border: Style) -> LineChart<'a> {
-    let (store, _) = app.shown();
-    LineChart {
-        metric,
-        options: app.charts,
-        last_step: store.last_step.unwrap_or(0),
-        resumed_from: &store.resumed_from,
-        theme: app.theme,
-        style,
-        border,
+/// The chart that lies in a cell.
+pub fn at(app: &App, area: Rect, column: u16, row: u16) -> Option<usize> {
+    let len = listed(app).len();
+    if app.is_zoomed || len == 0 {
+        return None;
     }
+    let (columns, rows) = grid(app.size);
+    let num_rows = len.div_ceil(columns);
+    let rows = rows.min(num_rows);
+    let selected = app.selected(Screen::Metrics).min(len - 1);
+    let top = first_row(selected / columns, num_rows, rows);
+    let across = usize::from(column - area.x) * columns / usize::from(area.width).max(1);
+    let down = usize::from(row - area.y) * rows / usize::from(area.height).max(1);
+    Some((top + down) * columns + across).filter(|at| *at < len)
+}
+
+/// Every value that is held, in long form: of a long run, the lowest, mean and highest of some steps.
+pub fn export(app: &App) -> Option<String> {
+    let mut csv = Csv::new(&[
+        "metric",
+        "first_step",
+        "last_step",
+        "min",
+        "mean",
+        "max",
+        "num_broken",
+    ]);
+    for metric in listed(app) {
+        for bucket in metric.curve.live() {
+            let mean = bucket.mean();
+            let shown = |value: f64| mean.map_or("nan".to_owned(), |_| value.to_string());
+            csv.row(&[
+                metric.name.clone(),
+                bucket.first.to_string(),
+                bucket.last.to_string(),
+                shown(bucket.min),
+                shown(mean.unwrap_or(f64::NAN)),
+                shown(bucket.max),
+                bucket.num_broken.to_string(),
+            ]);
+        }
+    }
+    (!listed(app).is_empty()).then(|| csv.text())
 }

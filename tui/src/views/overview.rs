@@ -3,12 +3,10 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::{headline, panels, samples};
+use super::{charts, headline, panels, samples};
 use crate::app::App;
-use crate::store::metrics::Metric;
 use crate::store::status::Status;
 use crate::text::left;
-use crate::widgets::line_chart::LineChart;
 
 /// How many of what there is room for.
 struct Plan {
@@ -47,14 +45,15 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return waiting(app, area, buffer);
     }
     let headline = headline::of(store.stage());
-    let newest = app
-        .browser
-        .newest()
-        .and_then(|entry| Some((entry, app.browser.text(entry)?)));
+    let browser = app.run().map(|run| &run.browser);
+    let newest = browser.and_then(|browser| {
+        let entry = browser.newest()?;
+        Some((entry, browser.text(entry)?))
+    });
     let plan = Plan::of(area, newest.is_some());
     let [large, small] = plan.charts;
-    let charts = headline::charts(store, headline, large + small);
-    let (top, below) = charts.split_at(large.min(charts.len()));
+    let shown = headline::charts(store, headline, large + small);
+    let (top, below) = shown.split_at(large.min(shown.len()));
     let [panel_rows, sample_rows, event_rows] = plan.heights;
     let rows = [
         Constraint::Fill(if below.is_empty() { 1 } else { 5 }),
@@ -65,11 +64,11 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     ];
     let [top_area, below_area, panel_area, sample_area, event_area] =
         Layout::vertical(rows).areas(area);
-    if charts.is_empty() {
+    if shown.is_empty() {
         booting(app, top_area, buffer);
     }
-    row_of_charts(app, top, 0, top_area, buffer);
-    row_of_charts(app, below, large, below_area, buffer);
+    charts::row(app, top, 0, top_area, buffer);
+    charts::row(app, below, large, below_area, buffer);
 
     // The table has three columns, the lists two.
     let columns = (0..plan.panels).map(|at| Constraint::Fill(if at == 1 { 6 } else { 5 }));
@@ -84,23 +83,6 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         samples::latest(app, entry, text, sample_area, buffer);
     }
     panels::events(app, event_area, buffer);
-}
-
-fn row_of_charts(app: &App, charts: &[&Metric], number: usize, area: Rect, buffer: &mut Buffer) {
-    let (store, _) = app.shown();
-    let areas = Layout::horizontal(vec![Constraint::Fill(1); charts.len()]).split(area);
-    for ((at, metric), area) in charts.iter().enumerate().zip(areas.iter()) {
-        LineChart {
-            metric,
-            options: app.charts,
-            last_step: store.last_step.unwrap_or(0),
-            resumed_from: &store.resumed_from,
-            theme: app.theme,
-            style: app.theme.curve(number + at),
-            border: app.theme.dim(),
-        }
-        .draw(*area, buffer);
-    }
 }
 
 /// A run without any event.

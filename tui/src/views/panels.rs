@@ -59,7 +59,7 @@ pub fn list(app: &App, (title, rows): (&str, &[Row]), area: Rect, buffer: &mut B
 pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer) {
     let (store, _) = app.shown();
     let theme = app.theme;
-    let Some(evaluation) = &store.evaluation else {
+    let Some(evaluation) = store.evaluation() else {
         let inside = Panel::new("held-out").draw(area, buffer);
         let columns = usize::from(inside.width).saturating_sub(2);
         buffer.set_stringn(
@@ -219,7 +219,13 @@ pub fn machine(app: &App, area: Rect, buffer: &mut Buffer) {
             lines.push((clean(&parts.join("  ")), Style::new()));
         }
     }
-    for checkpoint in store.checkpoints.iter().rev() {
+    for saved in store
+        .checkpoints
+        .iter()
+        .rev()
+        .filter(|saved| !saved.is_removed)
+    {
+        let checkpoint = &saved.checkpoint;
         let (step, bytes) = (
             format::count(checkpoint.step),
             format::bytes(checkpoint.bytes as f64),

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use telemetry::{Completion, SampleEntry, SampleRecord};
 
+use super::notice;
 use crate::app::App;
 use crate::format;
 use crate::text::{clean, left, wrap};
@@ -22,19 +23,17 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let columns = [Constraint::Length(list_columns), Constraint::Fill(1)];
     let [list, detail] = Layout::horizontal(columns).areas(area);
     groups(app, list, buffer);
-    let browser = &app.browser;
-    let Some(entry) = browser.current() else {
-        let inside = Panel::new("samples").draw(detail, buffer);
-        let text = "no samples yet: the rl stage writes them to samples.jsonl";
-        let columns = usize::from(inside.width).saturating_sub(4);
-        for (row, line) in inside.rows().skip(1).zip(wrap(text, columns, 3)) {
-            buffer.set_string(row.x + 2, row.y, line, app.theme.hint());
-        }
-        return;
+    let browser = app.run().map(|run| &run.browser);
+    let Some((browser, entry)) = browser.and_then(|b| Some((b, b.current()?))) else {
+        let text = match app.filter.is_empty() {
+            true => "no samples yet: the rl stage writes them to samples.jsonl",
+            false => "no group has these words",
+        };
+        return notice(app, "samples", text, detail, buffer);
     };
     let inside = Panel::new(title(entry)).draw(detail, buffer);
     let columns = usize::from(inside.width).saturating_sub(2);
-    let lines = match browser.text(entry) {
+    let lines: Vec<Line> = match browser.text(entry) {
         None => vec![Line::styled("reading …", app.theme.dim())],
         Some(Err(problem)) => vec![Line::styled(clean(problem), app.theme.bad())],
         Some(Ok(record)) => {
@@ -105,7 +104,9 @@ fn title(entry: &SampleEntry) -> String {
 }
 
 fn groups(app: &App, area: Rect, buffer: &mut Buffer) {
-    let browser = &app.browser;
+    let Some(browser) = app.run().map(|run| &run.browser) else {
+        return;
+    };
     let listed = browser.listed();
     let of = format::count(browser.num_groups());
     let inside = Panel::new(format!("groups by {}", browser.order().name()))
@@ -242,4 +243,35 @@ fn labelled(
         ])
     };
     wrapped.into_iter().enumerate().map(line).collect()
+}
+
+/// The group that is looked at, as text.
+pub fn export(app: &App) -> Option<String> {
+    let browser = &app.run()?.browser;
+    let entry = browser.current()?;
+    let record = browser.text(entry)?.as_ref().ok()?;
+    let mut text = format!("{}\nprompt:\n{}\n", title(entry), record.prompt);
+    for (name, part) in [("source", &record.source), ("reference", &record.reference)] {
+        if let Some(part) = part {
+            text.push_str(&format!("{name}:\n{part}\n"));
+        }
+    }
+    for (number, completion) in (1..).zip(&record.completions) {
+        let reward = completion
+            .reward
+            .map_or("–".to_owned(), |reward| reward.0.to_string());
+        text.push_str(&format!(
+            "\n{number}. reward {reward}:\n{}\n",
+            completion.text
+        ));
+    }
+    Some(text)
+}
+
+/// The completion that is looked at.
+pub fn copied(app: &App) -> Option<String> {
+    let browser = &app.run()?.browser;
+    let record = browser.text(browser.current()?)?.as_ref().ok()?;
+    let completion = record.completions.get(browser.completion())?;
+    Some(completion.text.clone())
 }

@@ -4,12 +4,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use telemetry::event::{AlertLevel, ControlStatus};
 
 use crate::app::App;
 use crate::format;
-use crate::keymap::{Action, KEYS};
+use crate::keymap::{Action, Binding, KEYS, Screen};
 use crate::store::Store;
+use crate::store::journal::Level;
 use crate::store::status::{Mood, QUIET_AFTER_MS, Status};
+use crate::store::timeline::XAxis;
 use crate::text::{clean, cut_start};
 use crate::theme::Theme;
 use crate::widgets::share_bar::progress;
@@ -43,8 +46,11 @@ pub fn header(app: &App, area: Rect, buffer: &mut Buffer) {
 fn first_line(app: &App, store: &Store, now_ms: u64, width: usize) -> Vec<Segment> {
     let theme = app.theme;
     let status = store.status(now_ms);
+    let name = app
+        .run()
+        .map_or("no run yet".to_owned(), |run| run.name.clone());
     let mut line = vec![
-        segment(6, cut_start(&app.name, width / 3), theme.title()),
+        segment(6, cut_start(&name, width / 3), theme.title()),
         segment(20, clean(store.stage()), theme.hint()),
         segment(19, status.label(), mood(status.mood(), theme)),
     ];
@@ -101,7 +107,11 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
     if let Some(trouble) = &app.trouble {
         line.push(segment(30, clean(trouble), theme.bad()));
     }
-    if let Some(lines) = app.reading.filter(|lines| *lines > 0) {
+    if let Some(how) = &app.trainer_ended {
+        line.push(segment(29, clean(how), theme.hint()));
+    }
+    let reading = app.run().and_then(|run| run.reading);
+    if let Some(lines) = reading.filter(|lines| *lines > 0) {
         let text = format!("reading the log: {} lines", format::count(lines));
         line.push(segment(22, text, theme.hint()));
     }
@@ -116,19 +126,14 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
         let time = format::span_ms(now_ms.saturating_sub(since));
         line.push(segment(7, format!("{phase} for {time}"), Style::new()));
     }
-    let alerts = [
-        (store.journal.num_alerts(), "✖", theme.bad()),
-        (store.journal.num_warnings(), "▲", theme.warn()),
-    ];
-    let sign = |(count, glyph, style): (u64, &str, Style)| {
-        let style = if count > 0 { style } else { theme.dim() };
-        Span::styled(format!("{glyph} {}", format::count(count)), style)
-    };
-    let [alerts, warnings] = alerts.map(sign);
-    line.push(Segment {
-        weight: 12,
-        spans: vec![alerts, Span::raw(" "), warnings],
-    });
+    line.push(holding(store, theme));
+    for (number, (_, run)) in app.overlaid().enumerate() {
+        line.push(segment(
+            11,
+            format!("● {}", cut_start(&run.name, 24)),
+            theme.overlay(number),
+        ));
+    }
     for (name, before, after, weight) in [
         ("loss", "loss ", "", 24),
         ("tokens_per_second", "", " tok/s", 9),
@@ -167,24 +172,147 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
     line
 }
 
-/// The keys that matter here, and whether the picture stands still.
+/// Alerts that hold, by how bad they are; those that were ever raised are in the log.
+fn holding(store: &Store, theme: Theme) -> Segment {
+    let count = |level: AlertLevel| {
+        let of_level = store.alerts.iter().filter(|alert| alert.level == level);
+        of_level.count() as u64
+    };
+    let sign = |count: u64, glyph: &str, style: Style| {
+        let style = if count > 0 { style } else { theme.dim() };
+        Span::styled(format!("{glyph} {}", format::count(count)), style)
+    };
+    Segment {
+        weight: 12,
+        spans: vec![
+            sign(count(AlertLevel::Alarm), "✖", theme.bad()),
+            Span::raw(" "),
+            sign(count(AlertLevel::Warning), "▲", theme.warn()),
+        ],
+    }
+}
+
+/// The screens, the keys that matter here, and what was just asked for.
 pub fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
-    let theme = app.theme;
     let width = usize::from(area.width).saturating_sub(2);
-    let line = if app.is_typing {
+    let mut rows = area.rows();
+    let mut put = |line: Line| {
+        if let Some(row) = rows.next() {
+            buffer.set_line(row.x + 1, row.y, &line, width as u16);
+        }
+    };
+    if area.height > 1 {
+        put(fit(
+            tabs(app).into_iter().map(|(_, tab)| tab).collect(),
+            "  ",
+            width,
+        ));
+    }
+    let said = filter_line(app, width).or_else(|| said(app));
+    put(match said {
+        Some(line) => line,
+        None => fit(keys(app, area.height > 1), "  ", width),
+    });
+}
+
+/// The screens by number.
+fn tabs(app: &App) -> Vec<(Screen, Segment)> {
+    let bindings = KEYS.iter().filter_map(|binding| match binding.action {
+        Action::Show(screen) => Some((screen, binding)),
+        _ => None,
+    });
+    let shown = bindings.filter(|(screen, _)| *screen != Screen::Runs || app.runs().len() > 1);
+    let tab = |(screen, binding): (Screen, &Binding)| {
+        let (weight, style) = match screen == app.screen {
+            true => (2, app.theme.selected()),
+            false => (1, Style::new()),
+        };
+        let spans = vec![
+            Span::styled(format!("{} ", binding.label), app.theme.hint()),
+            Span::styled(binding.short.unwrap_or_default(), style),
+        ];
+        (screen, Segment { weight, spans })
+    };
+    shown.map(tab).collect()
+}
+
+/// The screen whose name stands in that column of the footer.
+pub fn screen_at(app: &App, area: Rect, column: u16) -> Option<Screen> {
+    if area.height < 2 {
+        return None;
+    }
+    let mut x = area.x + 1;
+    for (screen, tab) in tabs(app) {
+        let width = tab.spans.iter().map(Span::width).sum::<usize>() as u16;
+        if (x..x + width).contains(&column) {
+            return Some(screen);
+        }
+        x += width + 2;
+    }
+    None
+}
+
+fn filter_line(app: &App, width: usize) -> Option<Line<'static>> {
+    let theme = app.theme;
+    app.is_typing.then(|| {
         Line::from(vec![
             Span::styled("filter: ", theme.hint()),
             Span::raw(cut_start(&app.filter, width.saturating_sub(40))),
             Span::styled("▏", theme.hint()),
             Span::styled("   Enter keep  Esc clear", theme.dim()),
         ])
-    } else {
-        fit(keys(app), "  ", width)
-    };
-    buffer.set_line(area.x + 1, area.y, &line, width as u16);
+    })
 }
 
-fn keys(app: &App) -> Vec<Segment> {
+/// What the user was just told: the state of a request, or a sentence.
+fn said(app: &App) -> Option<Line<'static>> {
+    const SHOWN_MS: u64 = 8_000;
+    let theme = app.theme;
+    let style = |level: Level| match level {
+        Level::Note => theme.ok(),
+        Level::Warning => theme.warn(),
+        Level::Alert => theme.bad(),
+    };
+    let is_fresh = |since: u64| app.now_ms.saturating_sub(since) < SHOWN_MS;
+    if let Some((level, text, since)) = &app.notice
+        && is_fresh(*since)
+    {
+        return Some(Line::styled(
+            format!("{} {text}", level.glyph()),
+            style(*level),
+        ));
+    }
+    let asked = app.run()?.latest_asked()?;
+    let (action, ago) = (
+        asked.action.name(),
+        app.now_ms.saturating_sub(asked.time_ms),
+    );
+    let ago = format::span_ms(ago);
+    let (level, text) = match asked.status {
+        None => (
+            Level::Note,
+            format!("{action}: asked {ago} ago, taken between two steps"),
+        ),
+        Some(ControlStatus::Accepted) => (Level::Note, format!("{action}: accepted, {ago} ago")),
+        Some(ControlStatus::Done) if is_fresh(asked.time_ms) => {
+            (Level::Note, format!("{action}: done"))
+        }
+        Some(ControlStatus::Refused) if is_fresh(asked.time_ms) => {
+            let reason = asked.reason.clone().unwrap_or_default();
+            (Level::Warning, format!("{action}: refused: {reason}"))
+        }
+        _ => return None,
+    };
+    let glyph = if asked.status.is_none() {
+        "◌"
+    } else {
+        level.glyph()
+    };
+    Some(Line::styled(format!("{glyph} {text}"), style(level)))
+}
+
+/// The keys of this screen; where the screens have no line of their own, also how to come to them.
+fn keys(app: &App, has_tabs: bool) -> Vec<Segment> {
     let theme = app.theme;
     let mut line = Vec::new();
     if app.is_frozen() {
@@ -193,13 +321,23 @@ fn keys(app: &App) -> Vec<Segment> {
     if !app.filter.is_empty() {
         line.push(segment(29, format!("filter: {}", app.filter), theme.hint()));
     }
+    if !has_tabs {
+        line.push(segment(26, app.screen.name(), theme.selected()));
+        let last = tabs(app).len();
+        line.push(Segment {
+            weight: 25,
+            spans: vec![
+                Span::styled(format!("1-{last} "), theme.hint()),
+                Span::raw("screens"),
+            ],
+        });
+    }
     for binding in KEYS.iter().filter(|binding| binding.is_on(app.screen)) {
         let Some(short) = binding.short else { continue };
         let (weight, style) = match binding.action {
-            Action::Show(screen) if screen == app.screen => (26, theme.selected()),
+            Action::Show(_) => continue,
             Action::Detach => (28, Style::new()),
             Action::Help => (27, Style::new()),
-            Action::Show(_) => (20, Style::new()),
             Action::Freeze => (5, Style::new()),
             _ => (10, Style::new()),
         };
@@ -207,6 +345,7 @@ fn keys(app: &App) -> Vec<Segment> {
             Action::Smoothing if app.charts.smoothing > 0.0 => {
                 format!("{short} {}", app.charts.smoothing)
             }
+            Action::XAxis => app.charts.x.name().to_owned(),
             _ => short.to_owned(),
         };
         let (weight, style) = match is_on(app, binding.action) {
@@ -227,6 +366,8 @@ fn keys(app: &App) -> Vec<Segment> {
 fn is_on(app: &App, action: Action) -> bool {
     match action {
         Action::LogY => app.charts.log_y,
+        Action::XAxis => app.charts.x != XAxis::Step,
+        Action::Mouse => app.has_mouse,
         Action::Smoothing => app.charts.smoothing > 0.0,
         Action::ZoomIn => app.charts.zoom > 0,
         _ => false,

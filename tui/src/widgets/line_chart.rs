@@ -1,4 +1,4 @@
-//! A metric over the steps, in braille dots.
+//! Metrics along steps, tokens or time, in braille dots.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,81 +6,104 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 use telemetry::metric::Better;
 
-use super::braille::symbol;
+use super::braille::{Dots, symbol};
 use super::panel::Panel;
-use super::plot::{Plot, Scale, column};
+use super::plot::{Plot, Scale, Window};
 use crate::format;
-use crate::store::curve::Curve;
+use crate::store::curve::Bucket;
 use crate::store::metrics::Metric;
+use crate::store::timeline::{Timeline, XAxis};
 use crate::text::{right, width};
 use crate::theme::Theme;
 
 /// How all charts are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ChartOptions {
+    /// What they lie along.
+    pub x: XAxis,
     /// A logarithmic value axis, for curves that are positive everywhere.
     pub log_y: bool,
     /// Weight of the past in the smoothed curve; with 0 there is none.
     pub smoothing: f64,
-    /// Each one halves the steps that are shown, up to the last.
+    /// Each one halves what is shown, up to the last.
     pub zoom: u32,
 }
 
-impl ChartOptions {
-    /// The steps shown, where the run has come to `last`.
-    pub fn steps(&self, last: u64) -> (u64, u64) {
-        match self.zoom {
-            0 => (0, last),
-            zoom => (last - (last >> zoom.min(63)), last),
+/// One curve of a chart.
+#[derive(Debug, Clone, Copy)]
+pub struct Series<'a> {
+    /// What is drawn.
+    pub metric: &'a Metric,
+    /// Where its steps lie; without one they are seconds.
+    pub timeline: Option<&'a Timeline>,
+    /// Its colour.
+    pub style: Style,
+}
+
+impl Series<'_> {
+    /// Where a step lies.
+    pub fn x(&self, axis: XAxis, step: u64) -> f64 {
+        match self.timeline {
+            Some(timeline) => timeline.x(axis, step),
+            None => step as f64 * 1e3,
         }
+    }
+
+    /// The values in the window, one before them included.
+    fn buckets(&self, window: &Window) -> &[Bucket] {
+        let first = match self.timeline {
+            Some(timeline) => timeline.step_at(window.axis, window.first),
+            None => (window.first / 1e3) as u64,
+        };
+        self.metric.curve.since(first)
     }
 }
 
 /// One chart in its box.
 #[derive(Debug, Clone)]
 pub struct LineChart<'a> {
-    /// What is drawn.
-    pub metric: &'a Metric,
+    /// What is drawn; the first is the one with a value in the title, raw points and abandoned tails.
+    pub series: Vec<Series<'a>>,
     /// How.
     pub options: ChartOptions,
-    /// The last step of the run, at the right edge.
-    pub last_step: u64,
+    /// Where.
+    pub window: Window,
     /// Steps from which the run was resumed.
     pub resumed_from: &'a [u64],
     /// The colours.
     pub theme: Theme,
-    /// The curve's own.
-    pub style: Style,
-    /// The border's.
+    /// The border's style.
     pub border: Style,
 }
 
 impl LineChart<'_> {
     /// Draws it.
     pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
-        let (first, last) = self.options.steps(self.last_step);
-        let last = last.max(first + 1);
-        let inside = Panel::new(&self.metric.name)
-            .value(value_and_trend(self.metric, self.theme))
-            .below(format::count(first), format::count(last))
+        let Some(main) = self.series.first() else {
+            return;
+        };
+        let window = &self.window;
+        let inside = Panel::new(&main.metric.name)
+            .value(value_and_trend(main.metric, self.theme))
+            .below(window.label(window.first), window.label(window.last))
             .border(self.border)
             .draw(area, buffer);
         if inside.width < 4 || inside.height == 0 {
             return;
         }
-        let curve = &self.metric.curve;
-        let scale = Scale::of(curve, first, self.options.log_y);
+        let scale = self
+            .summary()
+            .and_then(|all| Scale::of(&all, self.options.log_y));
         let Some(scale) = scale else {
-            self.mark_broken(curve, first, last, inside, buffer);
-            return;
+            return self.mark_broken(main, inside, buffer);
         };
-        let key = self.metric.key;
+        let key = main.metric.key;
         let labels = [
             format::value(scale.top(), key),
             format::value(scale.bottom(), key),
         ];
         let gutter = labels.iter().map(|label| width(label)).max().unwrap_or(0) as u16 + 1;
-        let plot = match inside.width >= 14 + gutter && inside.height >= 2 {
+        let area = match inside.width >= 14 + gutter && inside.height >= 2 {
             true => Rect {
                 x: inside.x + gutter,
                 width: inside.width - gutter,
@@ -88,47 +111,70 @@ impl LineChart<'_> {
             },
             false => inside,
         };
-        if plot != inside {
+        if area != inside {
             let label = |text: &str| right(text, usize::from(gutter) - 1);
             let dim = self.theme.dim();
             buffer.set_string(inside.x, inside.y, label(&labels[0]), dim);
             buffer.set_string(inside.x, inside.bottom() - 1, label(&labels[1]), dim);
         }
-        self.curves(
-            curve,
-            &Plot {
-                scale,
-                first,
-                last,
-                area: plot,
-            },
-            buffer,
-        );
-        self.mark_broken(curve, first, last, plot, buffer);
-        self.mark_resumes(first, last, plot, buffer);
+        let plot = Plot {
+            scale,
+            window: *window,
+            area,
+        };
+        self.draw_layers(&self.layers(main, &plot), area, buffer);
+        self.mark_broken(main, area, buffer);
+        self.mark_resumes(main, area, buffer);
     }
 
-    fn curves(&self, curve: &Curve, plot: &Plot, buffer: &mut Buffer) {
-        let smooth = self.options.smoothing > 0.0;
-        let raw_style = if smooth { self.theme.dim() } else { self.style };
+    /// All values of all curves in the window.
+    fn summary(&self) -> Option<Bucket> {
+        let in_window = |series: &Series| {
+            let (first, rest) = series.buckets(&self.window).split_first()?;
+            let mut all = *first;
+            rest.iter().for_each(|bucket| all.merge(bucket));
+            Some(all)
+        };
+        self.series.iter().filter_map(in_window).reduce(|mut a, b| {
+            a.merge(&b);
+            a
+        })
+    }
+
+    /// What is drawn, the later the more important.
+    fn layers(&self, main: &Series, plot: &Plot) -> Vec<(Dots, Style)> {
+        let axis = self.window.axis;
         let mut layers = Vec::new();
-        for tail in curve.abandoned() {
-            layers.push((plot.raw(tail).0, self.theme.dim()));
+        for other in &self.series[1..] {
+            let x = |step| other.x(axis, step);
+            let buckets = other.buckets(&self.window);
+            let curve = match self.options.smoothing > 0.0 {
+                true => plot.smoothed(buckets, &x, self.options.smoothing),
+                false => plot.raw(buckets, &x).0,
+            };
+            layers.push((curve, other.style));
         }
-        let (means, envelope) = plot.raw(curve.live());
+        let x = |step| main.x(axis, step);
+        let smooth = self.options.smoothing > 0.0;
+        for tail in main.metric.curve.abandoned() {
+            layers.push((plot.raw(tail, &x).0, self.theme.dim()));
+        }
+        let buckets = main.buckets(&self.window);
+        let (means, envelope) = plot.raw(buckets, &x);
         layers.push((envelope, self.theme.dim()));
-        layers.push((means, raw_style));
+        layers.push((means, if smooth { self.theme.dim() } else { main.style }));
         if smooth {
-            layers.push((
-                plot.smoothed(curve.live(), self.options.smoothing),
-                self.style,
-            ));
+            let curve = plot.smoothed(buckets, &x, self.options.smoothing);
+            layers.push((curve, main.style));
         }
-        for (column, x) in plot.area.columns().enumerate() {
-            for (row, y) in plot.area.rows().enumerate() {
+        layers
+    }
+
+    fn draw_layers(&self, layers: &[(Dots, Style)], area: Rect, buffer: &mut Buffer) {
+        for (column, x) in area.columns().enumerate() {
+            for (row, y) in area.rows().enumerate() {
                 let dots = layers.iter().map(|(dots, _)| dots.cell(column, row));
                 let all = dots.fold(0, |all, dots| all | dots);
-                // The later layers are the more important ones.
                 let top = layers
                     .iter()
                     .rev()
@@ -141,13 +187,11 @@ impl LineChart<'_> {
     }
 
     /// A `✖` at the top of each column with a value that is no number.
-    fn mark_broken(&self, curve: &Curve, first: u64, last: u64, area: Rect, buffer: &mut Buffer) {
-        for bucket in curve
-            .live()
-            .iter()
-            .filter(|b| b.num_broken > 0 && b.last >= first)
-        {
-            let at = column(bucket.last, first, last, usize::from(area.width)) as u16;
+    fn mark_broken(&self, main: &Series, area: Rect, buffer: &mut Buffer) {
+        let buckets = main.buckets(&self.window).iter();
+        for bucket in buckets.filter(|bucket| bucket.num_broken > 0) {
+            let x = main.x(self.window.axis, bucket.last);
+            let at = self.window.column(x, usize::from(area.width)) as u16;
             buffer[(area.x + at, area.y)]
                 .set_symbol("✖")
                 .set_style(self.theme.bad());
@@ -155,13 +199,13 @@ impl LineChart<'_> {
     }
 
     /// A `↻` in the lower border where the run was resumed.
-    fn mark_resumes(&self, first: u64, last: u64, area: Rect, buffer: &mut Buffer) {
-        for step in self
-            .resumed_from
-            .iter()
-            .filter(|step| (first..=last).contains(step))
-        {
-            let at = area.x + column(*step, first, last, usize::from(area.width)) as u16;
+    fn mark_resumes(&self, main: &Series, area: Rect, buffer: &mut Buffer) {
+        for step in self.resumed_from {
+            let x = main.x(self.window.axis, *step);
+            if !(self.window.first..=self.window.last).contains(&x) {
+                continue;
+            }
+            let at = area.x + self.window.column(x, usize::from(area.width)) as u16;
             // The numbers at the border's ends are worth more than the mark.
             if buffer[(at, area.bottom())].symbol() == "─" {
                 buffer[(at, area.bottom())]

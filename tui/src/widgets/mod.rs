@@ -3,6 +3,7 @@
 pub mod braille;
 pub mod line_chart;
 pub mod panel;
-mod plot;
+pub mod plot;
 pub mod share_bar;
 pub mod spark;
+pub mod table;

@@ -3,12 +3,46 @@
 use ratatui::layout::Rect;
 
 use super::braille::Dots;
-use crate::store::curve::{Bucket, Curve};
+use crate::format;
+use crate::store::curve::Bucket;
+use crate::store::timeline::XAxis;
 
-/// The column of a step.
-pub fn column(step: u64, first: u64, last: u64, columns: usize) -> usize {
-    let (step, first, last) = (step.clamp(first, last) as u128, first as u128, last as u128);
-    ((step - first) * (columns as u128 - 1) / (last - first).max(1)) as usize
+/// Which part of the x axis is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// What it is counted in.
+    pub axis: XAxis,
+    /// The left edge.
+    pub first: f64,
+    /// The right edge, beyond the left one.
+    pub last: f64,
+}
+
+impl Window {
+    /// Up to `last`, or with a zoom its last half, quarter and so on.
+    pub fn new(axis: XAxis, last: f64, zoom: u32) -> Self {
+        let last = last.max(1.0);
+        let first = match zoom {
+            0 => 0.0,
+            zoom => last - last / 2f64.powi(zoom.min(63) as i32),
+        };
+        Self { axis, first, last }
+    }
+
+    /// The column of a place.
+    pub fn column(&self, x: f64, columns: usize) -> usize {
+        let share = ((x - self.first) / (self.last - self.first)).clamp(0.0, 1.0);
+        (share * (columns.max(1) - 1) as f64) as usize
+    }
+
+    /// A place as it stands below the axis.
+    pub fn label(&self, x: f64) -> String {
+        match self.axis {
+            XAxis::Step => format::count(x as u64),
+            XAxis::Tokens => format!("{} tok", format::amount(x)),
+            XAxis::Time => format::span_ms(x as u64),
+        }
+    }
 }
 
 /// The value axis.
@@ -20,9 +54,9 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Fits the values from `first` on; `None` where none is a number.
-    pub fn of(curve: &Curve, first: u64, log_y: bool) -> Option<Self> {
-        let all = curve.summary(first).filter(|all| all.mean().is_some())?;
+    /// Fits all values of a bucket; `None` where none is a number.
+    pub fn of(all: &Bucket, log_y: bool) -> Option<Self> {
+        all.mean()?;
         let log = log_y && all.min > 0.0;
         let axis = |value: f64| if log { value.ln() } else { value };
         let (low, high) = (axis(all.min), axis(all.max));
@@ -71,10 +105,8 @@ impl Scale {
 pub struct Plot {
     /// The value axis.
     pub scale: Scale,
-    /// The step at the left edge.
-    pub first: u64,
-    /// The step at the right edge.
-    pub last: u64,
+    /// The other axis.
+    pub window: Window,
     /// The cells.
     pub area: Rect,
 }
@@ -84,11 +116,20 @@ impl Plot {
         Dots::new(usize::from(self.area.width), usize::from(self.area.height))
     }
 
-    /// The values of each column of dots.
-    fn columns(&self, buckets: &[Bucket], columns: usize) -> Vec<Option<Bucket>> {
+    /// The values of each column of dots. `x` is where a step lies.
+    fn columns(
+        &self,
+        buckets: &[Bucket],
+        x: &dyn Fn(u64) -> f64,
+        columns: usize,
+    ) -> Vec<Option<Bucket>> {
         let mut merged: Vec<Option<Bucket>> = vec![None; columns];
-        for bucket in buckets.iter().filter(|bucket| bucket.last >= self.first) {
-            match &mut merged[column(bucket.last, self.first, self.last, columns)] {
+        for bucket in buckets {
+            let at = x(bucket.last);
+            if at < self.window.first {
+                continue;
+            }
+            match &mut merged[self.window.column(at, columns)] {
                 Some(before) => before.merge(bucket),
                 empty => *empty = Some(*bucket),
             }
@@ -98,10 +139,10 @@ impl Plot {
 
     /// The means of the columns joined, and above and below them the highest and the lowest values. A column
     /// that reaches much further than most, as one with a spike, is drawn whole with the means.
-    pub fn raw(&self, buckets: &[Bucket]) -> (Dots, Dots) {
+    pub fn raw(&self, buckets: &[Bucket], x: &dyn Fn(u64) -> f64) -> (Dots, Dots) {
         let (mut means, mut envelope) = (self.dots(), self.dots());
         let (columns, rows) = (means.width(), means.height());
-        let merged = self.columns(buckets, columns);
+        let merged = self.columns(buckets, x, columns);
         let reach = |bucket: &Bucket| bucket.max - bucket.min;
         let mut reaches: Vec<f64> = merged
             .iter()
@@ -136,7 +177,7 @@ impl Plot {
     }
 
     /// The exponential moving average, corrected for its start as Adam's moments are.
-    pub fn smoothed(&self, buckets: &[Bucket], weight: f64) -> Dots {
+    pub fn smoothed(&self, buckets: &[Bucket], x: &dyn Fn(u64) -> f64, weight: f64) -> Dots {
         let mut dots = self.dots();
         let (columns, rows) = (dots.width(), dots.height());
         let (mut average, mut total, mut before) = (0.0, 0.0, None);
@@ -144,11 +185,12 @@ impl Plot {
             let Some(mean) = bucket.mean() else { continue };
             average = weight * average + (1.0 - weight) * mean;
             total = weight * total + (1.0 - weight);
-            if bucket.last < self.first {
+            let place = x(bucket.last);
+            if place < self.window.first {
                 continue;
             }
-            let x = column(bucket.last, self.first, self.last, columns);
-            let at = (x, self.scale.row(average / total, rows));
+            let column = self.window.column(place, columns);
+            let at = (column, self.scale.row(average / total, rows));
             dots.line(before.unwrap_or(at), at);
             before = Some(at);
         }

@@ -1,0 +1,193 @@
+//! What is saved, why it is kept, and how to use it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::Span;
+use serde_json::Value;
+
+use super::notice;
+use crate::app::App;
+use crate::format;
+use crate::keymap::Screen;
+use crate::store::Saved;
+use crate::text::{clean, cut_start, wrap};
+use crate::widgets::panel::Panel;
+use crate::widgets::table::{Column, Table};
+
+/// The newest first.
+fn listed(app: &App) -> Vec<&Saved> {
+    app.shown().0.checkpoints.iter().rev().collect()
+}
+
+/// Checkpoints listed.
+pub fn num_rows(app: &App) -> usize {
+    listed(app).len()
+}
+
+/// Draws it.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let saved = listed(app);
+    let (_, now_ms) = app.shown();
+    if saved.is_empty() {
+        let text =
+            "no checkpoint yet: they come every `save_steps` and at the end; C asks for one now";
+        return notice(app, "checkpoints", text, area, buffer);
+    }
+    let selected = app.selected(Screen::Checkpoints).min(saved.len() - 1);
+    let commands = commands(app, saved[selected]);
+    let columns = usize::from(area.width).saturating_sub(4);
+    let texts = commands.iter().flat_map(|(what, command)| {
+        let mut lines = vec![(what.clone(), app.theme.dim())];
+        lines.extend(
+            wrap(command, columns - 2, 3)
+                .into_iter()
+                .map(|l| (format!("  {l}"), Style::new())),
+        );
+        lines
+    });
+    let texts: Vec<(String, Style)> = texts.collect();
+    let below = (texts.len() as u16 + 2).min(area.height / 2);
+    let [top, bottom] =
+        Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
+    let on_disk = saved.iter().filter(|saved| !saved.is_removed);
+    let bytes: u64 = on_disk.clone().map(|saved| saved.checkpoint.bytes).sum();
+    let total = format!(
+        "{} on disk, {}",
+        on_disk.count(),
+        format::bytes(bytes as f64)
+    );
+    let inside = Panel::new("checkpoints")
+        .value(vec![Span::raw(total)])
+        .draw(top, buffer);
+    let rows = saved.iter().map(|saved| row(app, saved, now_ms)).collect();
+    Table {
+        columns: vec![
+            Column::right("step"),
+            Column::left("", 9),
+            Column::right("size"),
+            Column::right("age"),
+            Column::right("took"),
+            Column::left("kept as", 24),
+            Column::left("metric", 36),
+            Column::left("folder", 80),
+        ],
+        rows,
+        selected: Some(selected),
+        theme: app.theme,
+    }
+    .draw(inside, buffer);
+    let title = format!(
+        "checkpoint {}",
+        format::count(saved[selected].checkpoint.step)
+    );
+    let inside = Panel::new(title).draw(bottom, buffer);
+    for (row, (line, style)) in inside.rows().zip(texts) {
+        buffer.set_stringn(row.x + 1, row.y, line, columns, style);
+    }
+}
+
+fn row(app: &App, saved: &Saved, now_ms: u64) -> Vec<Span<'static>> {
+    let theme = app.theme;
+    let checkpoint = &saved.checkpoint;
+    let style = if saved.is_removed {
+        theme.dim()
+    } else {
+        Style::new()
+    };
+    let state = match saved.is_removed {
+        true => Span::styled("removed", theme.dim()),
+        false => Span::styled("✔ on disk", theme.ok()),
+    };
+    vec![
+        Span::styled(format::count(checkpoint.step), style),
+        state,
+        Span::styled(format::bytes(checkpoint.bytes as f64), style),
+        Span::styled(format::age(now_ms.saturating_sub(saved.time_ms)), style),
+        Span::styled(format::seconds(checkpoint.seconds.0), theme.dim()),
+        Span::styled(
+            if saved.is_removed {
+                String::new()
+            } else {
+                kept(app, saved)
+            },
+            theme.hint(),
+        ),
+        Span::styled(metric(saved), style),
+        Span::styled(cut_start(&clean(&checkpoint.path), 80), theme.dim()),
+    ]
+}
+
+/// Why it is there: what the trainer said, or that it is the newest.
+fn kept(app: &App, saved: &Saved) -> String {
+    let said = saved
+        .checkpoint
+        .fields
+        .get("kept")
+        .and_then(Value::as_array);
+    let mut reasons: Vec<String> = said
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(clean)
+        .collect();
+    let newest = app.shown().0.checkpoints.back();
+    let is_newest = newest.is_some_and(|newest| newest.checkpoint.step == saved.checkpoint.step);
+    reasons.retain(|reason| reason != "newest");
+    if is_newest {
+        reasons.insert(0, "newest".to_owned());
+    }
+    reasons.join(", ")
+}
+
+/// What the trainer measured of it.
+fn metric(saved: &Saved) -> String {
+    let fields = saved.checkpoint.fields.iter();
+    let scalars = saved.checkpoint.fields.scalars();
+    let names = fields.filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let words = names.map(|(name, value)| format!("{} {}", clean(name), clean(value)));
+    let numbers = scalars.map(|(name, value)| format!("{} {}", clean(name), format::number(value)));
+    words.chain(numbers).collect::<Vec<_>>().join("  ")
+}
+
+/// What one does with it, and the command for that.
+fn commands(app: &App, saved: &Saved) -> Vec<(String, String)> {
+    let path = clean(&saved.checkpoint.path);
+    if saved.is_removed {
+        return vec![(
+            "it was removed to make room for later ones (`save_total_limit`)".to_owned(),
+            path,
+        )];
+    }
+    let stage = app.shown().0.stage();
+    let stage = if stage.is_empty() { "STAGE" } else { stage };
+    let quoted = match path.contains([' ', '\'', '"', '$']) {
+        true => format!("'{}'", path.replace('\'', r"'\''")),
+        false => path,
+    };
+    vec![
+        (
+            "go on from it".to_owned(),
+            format!("trainer --stage {stage} --resume {quoted} …"),
+        ),
+        (
+            "build on it".to_owned(),
+            format!("trainer --stage STAGE --model {quoted} --data FILE"),
+        ),
+        (
+            "try it".to_owned(),
+            format!("trainer generate --model {quoted} --prompt \"…\""),
+        ),
+        (
+            "measure it".to_owned(),
+            format!("trainer evaluate --model {quoted}"),
+        ),
+    ]
+}
+
+/// The command that goes on from the selected checkpoint.
+pub fn copied(app: &App) -> Option<String> {
+    let saved = listed(app);
+    let selected = saved.get(app.selected(Screen::Checkpoints))?;
+    Some(commands(app, selected).first()?.1.clone())
+}

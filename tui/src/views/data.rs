@@ -1,0 +1,239 @@
+//! What the run has read: its sources, what they should be and what they are.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use telemetry::event::DataSource;
+
+use super::csv::Csv;
+use super::notice;
+use crate::app::App;
+use crate::format;
+use crate::keymap::Screen;
+use crate::store::Store;
+use crate::text::{clean, wrap};
+use crate::theme::Theme;
+use crate::widgets::panel::Panel;
+use crate::widgets::share_bar::bar;
+use crate::widgets::table::{Column, Table};
+
+/// The orders of the rows.
+const ORDERS: [&str; 3] = ["recipe", "share", "rejected"];
+
+/// The sources in the order asked for.
+fn listed(app: &App) -> Vec<&DataSource> {
+    let (store, _) = app.shown();
+    let mut sources: Vec<&DataSource> = store.data.iter().flat_map(|data| &data.sources).collect();
+    let share = |source: &DataSource| source.share.map_or(f64::NEG_INFINITY, |share| share.0);
+    match ORDERS[app.order(Screen::Data) % ORDERS.len()] {
+        "share" => sources.sort_by(|a, b| share(b).total_cmp(&share(a))),
+        "rejected" => sources.sort_by_key(|source| std::cmp::Reverse(num_rejected(source))),
+        _ => {}
+    }
+    sources
+}
+
+/// Sources listed.
+pub fn num_rows(app: &App) -> usize {
+    listed(app).len()
+}
+
+/// Draws it.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let (store, _) = app.shown();
+    let sources = listed(app);
+    if sources.is_empty() && store.preflight.is_none() {
+        let text = "no data told yet: the trainer does so before its first step";
+        return notice(app, "data", text, area, buffer);
+    }
+    let findings = findings(store, usize::from(area.width).saturating_sub(4), app.theme);
+    let below = (findings.len() as u16 + 2).min(area.height / 2);
+    let heights = [Constraint::Fill(1), Constraint::Length(below)];
+    let [top, bottom] = Layout::vertical(heights).areas(area);
+    let order = ORDERS[app.order(Screen::Data) % ORDERS.len()];
+    let step = store.data.as_ref().map_or(0, |data| data.step);
+    let inside = Panel::new("sources")
+        .value(vec![Span::raw(format!(
+            "by {order}, at step {}",
+            format::count(step)
+        ))])
+        .draw(top, buffer);
+    table(app, &sources).draw(inside, buffer);
+    let inside = Panel::new("pre-flight").draw(bottom, buffer);
+    for (row, line) in inside.rows().zip(findings) {
+        buffer.set_line(row.x + 1, row.y, &line, inside.width.saturating_sub(2));
+    }
+}
+
+fn table(app: &App, sources: &[&DataSource]) -> Table<'static> {
+    let theme = app.theme;
+    let rows = sources.iter().map(|source| {
+        let (target, share) = (source.target_share, source.share);
+        let percent = |share: f64| format::value(share, Some(&telemetry::metric::MFU));
+        let off = match (target, share) {
+            (Some(target), Some(share)) if is_off(source, target.0, share.0) => theme.warn(),
+            _ => Style::new(),
+        };
+        let known =
+            |share: Option<telemetry::Scalar>| share.map_or("–".to_owned(), |s| percent(s.0));
+        let epoch = source.epoch.map(|epoch| epoch.0);
+        let worn = epoch.is_some_and(|epoch| epoch > 4.0);
+        let rejected = num_rejected(source);
+        vec![
+            Span::raw(crate::text::cut_start(&clean(&source.name), 44)),
+            Span::raw(known(target)),
+            Span::styled(known(share), off),
+            Span::styled(
+                share.map_or(String::new(), |share| bar(share.0, 10)),
+                theme.hint(),
+            ),
+            Span::raw(format::count(source.records_taken)),
+            Span::raw(format::count(source.records)),
+            Span::styled(
+                epoch.map_or("–".to_owned(), format::number),
+                if worn { theme.warn() } else { Style::new() },
+            ),
+            Span::raw(
+                source
+                    .tokens_taken
+                    .map_or("–".to_owned(), |t| format::amount(t as f64)),
+            ),
+            Span::raw(exhausted_in(app, source)),
+            Span::styled(
+                format::count(rejected),
+                if rejected > 0 {
+                    theme.warn()
+                } else {
+                    theme.dim()
+                },
+            ),
+            Span::styled(reasons(source), theme.dim()),
+        ]
+    });
+    Table {
+        columns: vec![
+            Column::left("source", 44),
+            Column::right("target"),
+            Column::right("actual"),
+            Column::left("", 10),
+            Column::right("taken"),
+            Column::right("records"),
+            Column::right("epochs"),
+            Column::right("tokens"),
+            Column::right("epoch ends in"),
+            Column::right("rejected"),
+            Column::left("why", 60),
+        ],
+        rows: rows.collect(),
+        selected: Some(
+            app.selected(Screen::Data)
+                .min(sources.len().saturating_sub(1)),
+        ),
+        theme,
+    }
+}
+
+/// Whether a share is further from its target than chance explains: three standard deviations of as many
+/// draws.
+fn is_off(source: &DataSource, target: f64, share: f64) -> bool {
+    let drawn = (source.records_taken as f64 / share.max(1e-12)).max(1.0);
+    (share - target).abs() > 3.0 * (target * (1.0 - target) / drawn).sqrt() + 1e-9
+}
+
+fn num_rejected(source: &DataSource) -> u64 {
+    source.rejected.values().sum()
+}
+
+fn reasons(source: &DataSource) -> String {
+    let mut reasons: Vec<(&String, &u64)> = source.rejected.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let reason =
+        |(reason, count): &(&String, &u64)| format!("{} {}", format::count(**count), clean(reason));
+    reasons.iter().map(reason).collect::<Vec<_>>().join(", ")
+}
+
+/// The time until this pass over the source ends, at the pace of the run so far.
+fn exhausted_in(app: &App, source: &DataSource) -> String {
+    let (store, _) = app.shown();
+    let steps = store.data.as_ref().map_or(0, |data| data.step);
+    let per_step = source.records_taken as f64 / steps as f64;
+    let left = match source.records {
+        0 => 0,
+        records => records - source.records_taken % records,
+    };
+    match store.pace.ms_per_step() {
+        Some(ms) if per_step > 0.0 && per_step.is_finite() => {
+            format::span_ms((left as f64 / per_step * ms) as u64)
+        }
+        _ => "–".to_owned(),
+    }
+}
+
+/// What the look before the first step found.
+fn findings(store: &Store, columns: usize, theme: Theme) -> Vec<Line<'static>> {
+    let Some(preflight) = &store.preflight else {
+        return vec![Line::styled("none was made", theme.dim())];
+    };
+    let mut lines = vec![Line::raw(format!(
+        "{} of {} records looked at, {}",
+        format::count(preflight.looked_at),
+        format::count(preflight.records),
+        match preflight.warnings.len() {
+            0 => "nothing seems wrong".to_owned(),
+            1 => "1 warning".to_owned(),
+            several => format!("{several} warnings"),
+        },
+    ))];
+    for warning in &preflight.warnings {
+        let wrapped = wrap(&clean(warning), columns.saturating_sub(2), 3);
+        for (at, text) in wrapped.into_iter().enumerate() {
+            let mark = if at == 0 { "▲ " } else { "  " };
+            lines.push(Line::from(vec![
+                Span::styled(mark, theme.warn()),
+                Span::raw(text),
+            ]));
+        }
+    }
+    let facts = preflight.fields.scalars();
+    let facts: Vec<String> = facts
+        .map(|(name, value)| format!("{} {}", clean(name), format::number(value)))
+        .collect();
+    for line in wrap(&facts.join("   "), columns, 12) {
+        lines.push(Line::styled(line, theme.dim()));
+    }
+    lines
+}
+
+/// The sources as a table for other programs.
+pub fn export(app: &App) -> Option<String> {
+    let sources = listed(app);
+    let mut csv = Csv::new(&[
+        "source",
+        "records",
+        "records_taken",
+        "tokens_taken",
+        "target_share",
+        "share",
+        "epoch",
+        "rejected",
+    ]);
+    for source in &sources {
+        let number =
+            |value: Option<telemetry::Scalar>| value.map(|v| v.0.to_string()).unwrap_or_default();
+        csv.row(&[
+            source.name.clone(),
+            source.records.to_string(),
+            source.records_taken.to_string(),
+            source
+                .tokens_taken
+                .map(|t| t.to_string())
+                .unwrap_or_default(),
+            number(source.target_share),
+            number(source.share),
+            number(source.epoch),
+            num_rejected(source).to_string(),
+        ]);
+    }
+    (!sources.is_empty()).then(|| csv.text())
+}
