@@ -105,7 +105,20 @@ fn each_screen_has_its_keys() {
     check("rl", "2", SMALL, "rl_metrics_80x24");
     check("rl", "2jjl", MEDIUM, "rl_metrics_120x40");
     check("rl", "2/rewards⏎", SMALL, "rl_metrics_filtered_80x24");
-    check("rl", "4", SMALL, "rl_log_80x24");
+    check("rl", "4", SMALL, "rl_data_80x24");
+    check("rl", "4", MEDIUM, "rl_data_120x40");
+    check("sft", "4", LARGE, "sft_data_200x60");
+    check("rl", "5", SMALL, "rl_evaluation_80x24");
+    check("rl", "5", MEDIUM, "rl_evaluation_120x40");
+    check("rl", "5oo", LARGE, "rl_evaluation_200x60");
+    check("rl", "6", SMALL, "rl_system_80x24");
+    check("rl", "6", MEDIUM, "rl_system_120x40");
+    check("sft", "6", LARGE, "sft_system_200x60");
+    check("rl", "7", SMALL, "rl_log_80x24");
+    check("rl", "7o", MEDIUM, "rl_log_warnings_120x40");
+    check("rl", "8", SMALL, "rl_checkpoints_80x24");
+    check("rl", "8j", MEDIUM, "rl_checkpoints_120x40");
+    check("rl", "9", SMALL, "rl_runs_80x24");
     check("rl", "?", SMALL, "rl_help_80x24");
     check("rl", "3?", SMALL, "rl_samples_help_80x24");
 }

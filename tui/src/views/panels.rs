@@ -8,7 +8,7 @@ use telemetry::Fields;
 use telemetry::metric::{Better, MetricKey};
 
 use super::headline::{self, Row};
-use super::log::entry_line;
+use super::log::{entry_line, sign};
 use crate::app::App;
 use crate::format;
 use crate::store::journal::{Entry, Level};
@@ -40,7 +40,10 @@ pub fn list(app: &App, (title, rows): (&str, &[Row]), area: Rect, buffer: &mut B
         } else {
             app.theme.bad()
         };
-        let (glyph, glyph_style) = trend(metric, app.theme).unwrap_or((" ", Style::new()));
+        let alert = store.alert_on(&metric.name);
+        let alert = alert.map(|alert| sign(alert.level, app.theme));
+        let course = || trend(metric, app.theme).unwrap_or((" ", Style::new()));
+        let (glyph, glyph_style) = alert.unwrap_or_else(course);
         let line = Line::from(vec![
             Span::raw(left(&clean(name), name_columns)),
             Span::styled(right(&format::value(latest, metric.key), 8), style),
