@@ -82,7 +82,7 @@ impl Source {
             self.runs.push(run);
         }
         if is_first {
-            let last_event = |number: &usize| app.runs()[*number].store.last_event_ms;
+            let last_event = |number: &usize| app.runs()[*number].head().last_event_ms;
             if let Some(latest) = (0..self.runs.len()).max_by_key(last_event) {
                 app.show_run(latest);
             }

@@ -1,18 +1,13 @@
-//! Pictures against those in `snapshots/`. `INSTA_UPDATE=always cargo test -p tui` writes them anew; look at the
-//! difference before it is committed.
+//! What single screens look like at each size, and what keys do to them.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
-use super::{Played, fixtures, run_with};
+use super::{LARGE, MEDIUM, Played, SMALL, check_text, fixtures, run_with};
 use crate::frame_text::frame_text;
 use crate::theme::Theme;
 use crate::views;
-
-const SMALL: (u16, u16) = (80, 24);
-const MEDIUM: (u16, u16) = (120, 40);
-const LARGE: (u16, u16) = (200, 60);
 
 /// Plays a fixture and keys, and compares the screen.
 fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
@@ -22,17 +17,7 @@ fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
 fn check_later(fixture: &str, age_ms: u64, keys: &str, size: (u16, u16), name: &str) {
     let mut played = Played::new(fixture, age_ms, size);
     played.press(keys);
-    check_frame(&played, name);
-}
-
-fn check_frame(played: &Played, name: &str) {
-    insta::with_settings!({
-        snapshot_path => "../../snapshots",
-        prepend_module_to_snapshot => false,
-        omit_expression => true,
-    }, {
-        insta::assert_snapshot!(name, frame_text(&played.app));
-    });
+    check_text(&frame_text(&played.app), name);
 }
 
 #[test]
