@@ -1,6 +1,7 @@
 //! Whole runs, from their logs to the screen.
 
 mod frames;
+mod properties;
 mod robust;
 mod states;
 

@@ -11,7 +11,7 @@ use telemetry::{Fields, Line, Scalar};
 use super::{Played, fixtures, read, run_with};
 use crate::app::{Access, App, Msg, RunMsg};
 use crate::frame_text::frame_text;
-use crate::keymap::{Key, Screen};
+use crate::keymap::Screen;
 use crate::store::timeline::XAxis;
 use crate::theme::Theme;
 use crate::views;
@@ -80,59 +80,6 @@ fn a_line_of_any_shape_is_shown() {
             read(&mut app, &run);
             frame_text(&app);
         }
-    }
-}
-
-#[test]
-fn any_keys_on_any_screen_are_survived() {
-    const SPECIAL: [Key; 15] = [
-        Key::Enter,
-        Key::Esc,
-        Key::Tab,
-        Key::BackTab,
-        Key::Backspace,
-        Key::Up,
-        Key::Down,
-        Key::Left,
-        Key::Right,
-        Key::PageUp,
-        Key::PageDown,
-        Key::Home,
-        Key::End,
-        Key::Ctrl('u'),
-        Key::Char('語'),
-    ];
-    const LETTERS: &str = "123456789hjklgGnNbwotdx[]/ysf+-0?=e CVPSm";
-    let mut random = Random(99);
-    for fixture in ["rl", "wide", "none", "booting"] {
-        let Played {
-            mut app,
-            source,
-            dir: _dir,
-        } = Played::new(fixture, 1_000, (120, 40));
-        for _ in 0..3_000 {
-            let key = match random.below(2) {
-                0 => SPECIAL[random.below(SPECIAL.len() as u64) as usize],
-                _ => {
-                    let at = random.below(LETTERS.len() as u64) as usize;
-                    Key::Char(LETTERS.as_bytes()[at].into())
-                }
-            };
-            app.update(Msg::Key(key));
-            source.read_texts(&mut app);
-            if random.below(20) == 0 {
-                let size = (random.below(220) as u16, random.below(70) as u16);
-                app.update(Msg::Size(size.0, size.1));
-            }
-            if random.below(4) == 0 {
-                frame_text(&app);
-            }
-        }
-        assert!(!app.is_detached());
-        for key in [Key::Esc, Key::Esc, Key::Ctrl('c')] {
-            app.update(Msg::Key(key));
-        }
-        assert!(app.is_detached());
     }
 }
 

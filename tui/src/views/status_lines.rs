@@ -126,7 +126,7 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
         let text = format!("last event {} ago", format::span_ms(silence));
         line.push(segment(25, text, theme.warn()));
     }
-    if let Some((phase, since)) = store.pace.current_phase().filter(|_| !status.is_over()) {
+    if let Some((phase, since)) = store.pace.current_phase().filter(|_| status.is_lively()) {
         let time = format::span_ms(now_ms.saturating_sub(since));
         line.push(segment(7, format!("{phase} for {time}"), Style::new()));
     }
