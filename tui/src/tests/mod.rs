@@ -106,7 +106,7 @@ impl Played {
         let clock = FixedClock::new(self.app.now_ms);
         for effect in self.app.take_effects() {
             if let Effect::Ask(run, action) = effect {
-                self.source.ask(run, action, &mut self.app, &clock).unwrap();
+                self.source.ask(run, action, &mut self.app, &clock);
             }
         }
     }

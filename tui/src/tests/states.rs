@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{MEDIUM, Played, SMALL, check_text};
-use crate::app::{App, Msg};
+use crate::app::{Access, App, Effect, Msg};
 use crate::frame_text::frame_text;
 use crate::keymap::{Key, Screen};
 
@@ -107,6 +107,58 @@ fn a_request_is_followed_until_it_is_done() {
     played.answer("refused", Some("there is no eval_data"));
     ask(&mut played, '1', "evaluation refused");
     check_text(&frames, "states/requests_80x24");
+}
+
+#[test]
+fn a_run_that_cannot_be_asked_says_why() {
+    let mut played = Played::new("rl", 2_000, MEDIUM);
+    let control = played.run_dir().control_dir();
+    std::fs::remove_dir(&control).unwrap();
+    std::fs::write(&control, "a file in the way").unwrap();
+    let last_line = |played: &mut Played| {
+        played.press("C");
+        played.act();
+        frame_text(&played.app).lines().last().unwrap().to_owned()
+    };
+    assert!(last_line(&mut played).starts_with(" ▲ cannot ask the run: "));
+    played.app.access = Access::ReadOnly;
+    assert_eq!(
+        last_line(&mut played),
+        " ▲ this viewer only looks (--read-only)"
+    );
+}
+
+#[test]
+fn what_a_screen_shows_can_be_taken_elsewhere() {
+    let mut played = Played::new("rl", 2_000, MEDIUM);
+    let first_lines = [
+        ('1', "metric,first_step,last_step,min,mean,max,num_broken"),
+        ('3', "step 80 group 1"),
+        (
+            '4',
+            "source,records,records_taken,tokens_taken,target_share,share,epoch,rejected",
+        ),
+        ('5', "step,suite,group,metric,value"),
+        ('7', "2025-11-23T14:05:09Z"),
+    ];
+    for (screen, start) in first_lines {
+        played.press(&format!("{screen}e"));
+        let effects = played.app.take_effects();
+        let [Effect::Export(name, text)] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert!(name.starts_with("tower_plus_2b_rl-"), "{name}");
+        assert!(
+            text.starts_with(start) && text.lines().count() > 3,
+            "{text}"
+        );
+    }
+    played.press("8y");
+    let command = "trainer --stage rl --resume runs/tower_plus_2b/rl/checkpoint-40 …";
+    assert_eq!(
+        played.app.take_effects(),
+        [Effect::Copy(command.to_owned())]
+    );
 }
 
 #[test]
