@@ -9,6 +9,15 @@ use crate::metrics::Chrf;
 use crate::metrics::ngrams::{Ngrams, Vocabulary};
 use crate::metrics::text::words;
 
+/// The guards' names in the log.
+pub const NAMES: [&str; 5] = [
+    "off_target_rate",
+    "copy_rate",
+    "empty_rate",
+    "repetition_rate",
+    "length_ratio",
+];
+
 /// A completion and what it is held against, as far as that is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Guarded<'a> {
@@ -72,21 +81,20 @@ impl Guards {
         }
     }
 
-    /// Each guard that something counted to, by its name in the log: `off_target_rate`, `copy_rate`,
-    /// `empty_rate` and `repetition_rate` are shares of completions, `length_ratio` is the mean of
-    /// [`length_ratio`].
+    /// Each guard that something counted to, with its name of [`NAMES`]: the rates are shares of completions,
+    /// `length_ratio` is the mean of [`length_ratio`].
     pub fn values(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let (sum, count) = self.length_ratios;
         let length_ratio = (count > 0).then(|| sum / f64::from(count));
         let values = [
-            ("off_target_rate", self.off_target.value()),
-            ("copy_rate", self.copies.value()),
-            ("empty_rate", self.empty.value()),
-            ("repetition_rate", self.repetitive.value()),
-            ("length_ratio", length_ratio),
+            self.off_target.value(),
+            self.copies.value(),
+            self.empty.value(),
+            self.repetitive.value(),
+            length_ratio,
         ];
-        let known = values.into_iter();
-        known.filter_map(|(name, value)| Some((name, value?)))
+        let named = NAMES.into_iter().zip(values);
+        named.filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
