@@ -200,7 +200,7 @@ fn sources_are_told_apart_with_what_was_rejected_and_why() {
         "max_steps=3",
         "on_bad_record=skip",
         "shuffle=false",
-        "max_length=64",
+        "packing=false",
     ];
     train("cpt", &data_of("cpt", &dir), &output, &settings);
     let told = events(&output, "data").pop().expect("one at the end");

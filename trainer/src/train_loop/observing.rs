@@ -12,7 +12,12 @@ use super::Training;
 impl Training {
     /// Has the monitoring rules look at what was just logged.
     pub(super) fn observe(&mut self, seen: Observation<'_>) -> Result<(), TrainError> {
-        for event in self.alerts.observe(seen, Some(self.step)) {
+        let step = match seen {
+            // One that is not finite is told of before it counts as taken.
+            Observation::Step(step) => step.step,
+            _ => self.step,
+        };
+        for event in self.alerts.observe(seen, Some(step)) {
             self.tell(event)?;
         }
         Ok(())
