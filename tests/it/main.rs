@@ -29,3 +29,4 @@ mod replay;
 mod sft_options;
 mod tidy;
 mod trl;
+mod watching;

@@ -29,6 +29,7 @@ pub mod rollout;
 pub mod run;
 pub mod say;
 pub mod schedule;
+pub mod sources;
 pub mod stage;
 pub mod stages;
 pub mod table;

@@ -22,7 +22,7 @@ use crate::checkpoint::{Start, TrainState, fingerprint, restore, starting_checkp
 use crate::cli::Resume;
 use crate::forward::Recompute;
 use crate::interrupt;
-use crate::monitor::MemoryPeak;
+use crate::monitor::{Alerts, MemoryPeak};
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
 use crate::recipe::{Dtype, Recipe, StageSettings};
@@ -301,11 +301,16 @@ impl Context<'_> {
             until: request.until,
             best,
             watch,
+            alerts: Alerts::new(self.recipe),
+            reported_data: None,
             began_with: start.checkpoint.map(|(dir, _)| dir),
             source_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
         };
+        if resumes {
+            training.read_alerts()?;
+        }
         let outcome = training.run(&mut stage)?;
         drop(heartbeat);
         finish(

@@ -1,6 +1,7 @@
 //! The one loop: micro-batches → clip → step → log → evaluate → save → control. The stages do the
 //! rest.
 
+mod observing;
 mod saving;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use crate::TrainError;
 use crate::best::BestTracker;
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::going_back::Target;
-use crate::monitor::{SystemMonitor, Throughput};
+use crate::monitor::{Alerts, Observation, SystemMonitor, Throughput};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
@@ -53,6 +54,10 @@ pub struct Training {
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
     pub watch: Option<Watch>,
+    /// The rules that the run is watched by.
+    pub alerts: Alerts,
+    /// What the log says of the data so far, in this process.
+    pub reported_data: Option<event::Data>,
     /// The checkpoint that this process began with.
     pub began_with: Option<PathBuf>,
     /// The model that the run began with; checkpoints take the tokenizer's files from it.
@@ -129,6 +134,7 @@ impl Training {
         let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
         let mut system = SystemMonitor::new(Duration::from_secs(10));
         let mut throughput = Throughput::default();
+        self.report_data(stage)?;
         let mut outcome = Outcome {
             start: self.evaluate(stage)?,
             ..Outcome::default()
@@ -172,7 +178,8 @@ impl Training {
                 }
             }
             if let Some(state) = system.poll(&**self.log.clock()) {
-                self.log.append(state)?;
+                self.log.append(state.clone())?;
+                self.observe(Observation::System(&state))?;
             }
             if step == self.total_steps {
                 break;
@@ -212,6 +219,7 @@ impl Training {
         if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
+        self.report_data(stage)?;
         outcome.ended = ended.unwrap_or_default();
         Ok(outcome)
     }
@@ -357,7 +365,8 @@ impl Training {
         };
         match self.recipe.run.on_nonfinite {
             OnNonfinite::Stop | OnNonfinite::Rollback => {
-                self.log.append(event)?;
+                self.log.append(event.clone())?;
+                self.observe(Observation::Step(&event))?;
                 Err(TrainError::Diverged { step, what, value })
             }
             OnNonfinite::Skip => {
@@ -392,10 +401,11 @@ impl Training {
         if let Some(watch) = &mut self.watch {
             watch.add_step(&event);
         }
-        Ok(self.log.append(event)?)
+        self.log.append(event.clone())?;
+        self.observe(Observation::Step(&event))
     }
 
-    fn evaluate<S: Stage>(&self, stage: &mut S) -> Result<Option<Evaluation>, TrainError> {
+    fn evaluate<S: Stage>(&mut self, stage: &mut S) -> Result<Option<Evaluation>, TrainError> {
         self.phase("evaluate")?;
         let interrupter = self.interrupter.clone();
         let evaluation = stage.evaluate(&self.model, &|| interrupter.should_stop())?;
@@ -413,7 +423,9 @@ impl Training {
             if !samples.is_empty() {
                 event.fields.set("samples", json!(samples));
             }
-            self.log.append(event)?;
+            self.log.append(event.clone())?;
+            self.observe(Observation::Evaluation(&event))?;
+            self.report_data(stage)?;
         }
         self.phase("train")?;
         Ok(evaluation)
