@@ -274,6 +274,7 @@ impl App {
             self.frozen = None;
             self.selected = [0; Screen::ALL.len()];
             self.selected[Screen::Runs.index()] = number;
+            self.filter_samples();
         }
     }
 

@@ -97,6 +97,7 @@ impl RunView {
             RunMsg::Sample(entry, text) => self.browser.set_text(entry, *text),
         }
         self.answer();
+        self.browser.set_answers(self.store.evaluation());
         self.store.started_ms() != started_ms
     }
 

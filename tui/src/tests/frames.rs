@@ -10,12 +10,12 @@ use crate::frame_text::frame_text;
 use crate::theme::Theme;
 use crate::views;
 
-const SMALL: (u16, u16) = (80, 24);
-const MEDIUM: (u16, u16) = (120, 40);
-const LARGE: (u16, u16) = (200, 60);
+pub(super) const SMALL: (u16, u16) = (80, 24);
+pub(super) const MEDIUM: (u16, u16) = (120, 40);
+pub(super) const LARGE: (u16, u16) = (200, 60);
 
 /// Plays a fixture and keys, and compares the screen.
-fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
+pub(super) fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
     check_later(fixture, 2_000, keys, size, name);
 }
 
@@ -25,7 +25,7 @@ fn check_later(fixture: &str, age_ms: u64, keys: &str, size: (u16, u16), name: &
     check_frame(&played, name);
 }
 
-fn check_frame(played: &Played, name: &str) {
+pub(super) fn check_frame(played: &Played, name: &str) {
     insta::with_settings!({
         snapshot_path => "../../snapshots",
         prepend_module_to_snapshot => false,
@@ -108,14 +108,6 @@ fn each_screen_has_its_keys() {
     check("rl", "4", SMALL, "rl_log_80x24");
     check("rl", "?", SMALL, "rl_help_80x24");
     check("rl", "3?", SMALL, "rl_samples_help_80x24");
-}
-
-#[test]
-fn samples_show_every_part_of_the_reward() {
-    check("rl", "3", SMALL, "rl_samples_80x24");
-    check("rl", "3", MEDIUM, "rl_samples_120x40");
-    check("rl", "3oonw", MEDIUM, "rl_samples_ordered_120x40");
-    check("sft", "3", SMALL, "sft_samples_80x24");
 }
 
 #[test]

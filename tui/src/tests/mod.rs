@@ -2,6 +2,8 @@
 
 mod frames;
 mod robust;
+mod samples_any;
+mod samples_frames;
 
 use std::path::{Path, PathBuf};
 
