@@ -14,7 +14,7 @@ use crate::watched::Watch;
 use super::{Outcome, Training};
 
 impl Training {
-    pub(super) fn save<S: Stage>(&self, stage: &S) -> Result<(), TrainError> {
+    pub(crate) fn save<S: Stage>(&self, stage: &S) -> Result<(), TrainError> {
         self.phase("checkpoint")?;
         let began = self.log.clock().elapsed();
         self.log.sync()?;
@@ -107,10 +107,11 @@ impl Training {
     }
 
     /// Saves what is not saved yet and ends the run as stopped.
-    pub(super) fn stop<S: Stage>(&self, stage: &S, saved: u64) -> Result<Outcome, TrainError> {
+    pub(super) fn stop<S: Stage>(&mut self, stage: &S, saved: u64) -> Result<Outcome, TrainError> {
         if saved < self.step {
             self.save(stage)?;
         }
+        self.stopped_on_request()?;
         Err(TrainError::Stopped { step: self.step })
     }
 }
