@@ -4,6 +4,7 @@
 mod best;
 mod checkpoints;
 mod compare;
+mod control;
 mod damaged;
 mod devices;
 mod evaluate;
@@ -27,6 +28,8 @@ mod program;
 mod recompute;
 mod replay;
 mod sft_options;
+#[cfg(unix)]
+mod terminal;
 mod tidy;
 mod trl;
 mod watching;

@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod compare;
+pub mod control;
 pub mod demo;
 pub mod error;
 pub mod evaluate;

@@ -20,6 +20,7 @@ use crate::TrainError;
 use crate::best::BestTracker;
 use crate::checkpoint::{Start, TrainState, fingerprint, restore, starting_checkpoint};
 use crate::cli::Resume;
+use crate::control::{self, Requests};
 use crate::forward::Recompute;
 use crate::interrupt;
 use crate::monitor::{Alerts, MemoryPeak};
@@ -71,14 +72,15 @@ pub enum RunEnd {
 pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
     let run_dir = RunDir::create(&request.output)?;
     let lock = run_dir.lock()?;
-    let log = EventLog::open(&run_dir)?;
+    let log = say::shown(EventLog::open(&run_dir)?);
+    control::refuse_stale(&run_dir, &log)?;
     let result = run_locked(&request, &run_dir, &lock, &log);
     if let Err(error) = &result
         && let Err(unlogged) = log_end(&log, error)
     {
         // What ended the run comes first, and its exit code with it: most likely the disk is full,
         // and both say so.
-        say!("warning: the end of the run is not in its log: {unlogged}");
+        say::warning(&format!("the end of the run is not in its log: {unlogged}"));
     }
     result
 }
@@ -307,12 +309,15 @@ impl Context<'_> {
             source_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
+            requests: Requests::new(run_dir),
         };
         if resumes {
             training.read_alerts()?;
         }
-        let outcome = training.run(&mut stage)?;
+        let outcome = training.run(&mut stage);
         drop(heartbeat);
+        training.requests.close(self.log)?;
+        let outcome = outcome?;
         finish(
             self.log,
             outcome.ended.reason(),

@@ -16,6 +16,7 @@ use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 
 use crate::TrainError;
 use crate::best::BestTracker;
+use crate::control::{Next, Requests};
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::going_back::Target;
 use crate::monitor::{Alerts, Observation, SystemMonitor, Throughput};
@@ -66,6 +67,8 @@ pub struct Training {
     pub save_dtype: Dtype,
     /// Says when the user wants to stop.
     pub interrupter: Interrupter,
+    /// What is asked of the run through its control box.
+    pub requests: Requests,
 }
 
 /// A step of a run that may take it more than once.
@@ -127,7 +130,7 @@ impl Training {
     /// Trains to the last step.
     ///
     /// # Errors
-    /// [`TrainError::Stopped`] after a signal, with a checkpoint saved; [`TrainError::Diverged`]
+    /// [`TrainError::Stopped`] after a signal or on request, with a checkpoint saved; [`TrainError::Diverged`]
     /// where the loss or the gradient is not a number and the recipe says to stop, or going back
     /// did not help; or what a stage, a file or the disk fails with.
     pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
@@ -148,6 +151,9 @@ impl Training {
         let mut times_back = 0;
         let mut warned = Vec::new();
         while self.step < self.total_steps && ended.is_none() {
+            if self.serve_requests(stage, &mut saved)? == Next::Stop {
+                return self.stop(stage, saved);
+            }
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
             let step_event = match self.optimizer_step(stage, step, &schedule) {
@@ -405,7 +411,11 @@ impl Training {
         self.observe(Observation::Step(&event))
     }
 
-    fn evaluate<S: Stage>(&mut self, stage: &mut S) -> Result<Option<Evaluation>, TrainError> {
+    /// Measures the model and logs what came out; nothing is decided by it here.
+    pub(crate) fn evaluate<S: Stage>(
+        &mut self,
+        stage: &mut S,
+    ) -> Result<Option<Evaluation>, TrainError> {
         self.phase("evaluate")?;
         let interrupter = self.interrupter.clone();
         let evaluation = stage.evaluate(&self.model, &|| interrupter.should_stop())?;
@@ -438,7 +448,7 @@ impl Training {
         Ok(self.log.append(warning)?)
     }
 
-    fn phase(&self, name: &str) -> Result<(), TrainError> {
+    pub(crate) fn phase(&self, name: &str) -> Result<(), TrainError> {
         let phase: Event = event::Phase {
             name: name.to_owned(),
             step: self.step,

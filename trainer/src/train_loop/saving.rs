@@ -16,7 +16,7 @@ use crate::watched::Watch;
 use super::{Outcome, Training};
 
 impl Training {
-    pub(super) fn save<S: Stage>(&mut self, stage: &S) -> Result<(), TrainError> {
+    pub(crate) fn save<S: Stage>(&mut self, stage: &S) -> Result<(), TrainError> {
         self.phase("checkpoint")?;
         let began = self.log.clock().elapsed();
         self.log.sync()?;
@@ -146,6 +146,7 @@ impl Training {
         if saved < self.step {
             self.save(stage)?;
         }
+        self.stopped_on_request()?;
         Err(TrainError::Stopped { step: self.step })
     }
 }
