@@ -22,6 +22,7 @@ use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
 use crate::stage::{Evaluation, Stage};
+use crate::stages::left_out::left_out;
 use metrics::pair_metrics;
 use objective::{PairValues, StepCounts, objective};
 use pairs::{Pair, PairBatch, Pairs};
@@ -320,28 +321,13 @@ impl Stage for Preference {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match self.train.pairs.skipped().total() {
-            0 => {}
-            n => warnings.push(format!(
-                "{n} bad lines were left out (on_bad_record = skip)"
-            )),
-        }
-        let report = self.truncation.report();
-        if report.num_truncated > 0 {
-            warnings.push(format!(
-                "{} of {} pairs were cut to max_length = {}",
-                report.num_truncated, report.num_records, self.settings.max_length
-            ));
-        }
-        if report.num_without_supervision > 0 {
-            warnings.push(format!(
-                "{} of {} pairs were left out: of one of their answers nothing is within \
-                 max_length = {}",
-                report.num_without_supervision, report.num_records, self.settings.max_length
-            ));
-        }
-        warnings
+        let length = self.settings.max_length;
+        let why = format!("of one of their answers nothing is within max_length = {length}");
+        let (num_skipped, report) = (
+            self.train.pairs.skipped().total(),
+            self.truncation.report(),
+        );
+        left_out("pairs", num_skipped, &report, length, &why)
     }
 
     fn state(&self) -> Value {
