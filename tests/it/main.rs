@@ -27,5 +27,6 @@ mod program;
 mod recompute;
 mod replay;
 mod sft_options;
+mod stopped;
 mod tidy;
 mod trl;

@@ -213,7 +213,9 @@ impl Context<'_> {
         let watch = state.map(|state| state.watch.clone()).unwrap_or_default();
         let watch = Watch::new(self.recipe, watch);
         let ended = Ended::early(best.as_ref(), watch.as_ref());
-        if state.is_some() && (step >= total_steps || ended.is_some()) {
+        let lacks_evaluation = state.is_some_and(|state| state.lacks_evaluation);
+        let is_over = step >= total_steps && !(step == total_steps && lacks_evaluation);
+        if state.is_some() && (is_over || ended.is_some()) {
             self.finish_again(run_dir, ended.unwrap_or_default(), step)?;
             return Ok(RunEnd::AlreadyFinished);
         }
@@ -299,6 +301,7 @@ impl Context<'_> {
             step,
             total_steps,
             until: request.until,
+            lacks_evaluation,
             best,
             watch,
             began_with: start.checkpoint.map(|(dir, _)| dir),

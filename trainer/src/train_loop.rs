@@ -49,6 +49,9 @@ pub struct Training {
     pub total_steps: u64,
     /// Where to leave off without evaluating or saving.
     pub until: Option<Until>,
+    /// Whether a signal cut short the evaluation after the last step, which then is all that is left
+    /// to do.
+    pub lacks_evaluation: bool,
     /// What makes a checkpoint the best one, where the recipe says so.
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
@@ -138,10 +141,12 @@ impl Training {
             outcome.end = outcome.start.clone();
         }
         let mut saved = self.step;
+        let mut has_trained = false;
         let mut num_rollbacks = 0;
         let mut times_back = 0;
         let mut warned = Vec::new();
         while self.step < self.total_steps && ended.is_none() {
+            has_trained = true;
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
             let step_event = match self.optimizer_step(stage, step, &schedule) {
@@ -202,14 +207,19 @@ impl Training {
             }
         }
         let mut is_best = false;
+        let lacked = self.lacks_evaluation;
         if ended.is_none() {
-            outcome.end = self.evaluate(stage)?;
-            if self.interrupter.should_stop() {
+            outcome.end = match has_trained {
+                true => self.evaluate(stage)?,
+                false => outcome.start.clone(),
+            };
+            self.lacks_evaluation = self.interrupter.should_stop();
+            if self.lacks_evaluation {
                 return self.stop(stage, saved);
             }
             is_best = self.judge(outcome.end.as_ref())?;
         }
-        if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
+        if is_best || lacked || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
         outcome.ended = ended.unwrap_or_default();
@@ -235,6 +245,10 @@ impl Training {
             if self.step == 0 {
                 watch.judge(0, evaluation)?;
             }
+        }
+        if self.step == self.total_steps {
+            // It is the last one, which is judged where all runs end.
+            return Ok(None);
         }
         // Where a signal cut short the evaluation of this step, it is due again.
         let judged = [
