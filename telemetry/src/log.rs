@@ -1,18 +1,26 @@
 //! Writing `events.jsonl` and `samples.jsonl`.
 
+use crate::event::Warning;
 use crate::line_file::LineFile;
 use crate::{Clock, Event, Line, RunDir, SampleRecord, SystemClock, TelemetryError};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The trainer's end of the event log. Clones write to the same file, also from other threads.
 #[derive(Clone)]
 pub struct EventLog {
     file: LineFile,
     clock: Arc<dyn Clock>,
+    observers: Arc<Mutex<Vec<Box<dyn Observer>>>>,
+}
+
+/// Told of every event once it is in the log, in the log's order: a translation for other programs.
+pub trait Observer: Send {
+    /// Takes in an event. The warning that it may return goes into the log, and to no observer.
+    fn observe(&mut self, line: &Line) -> Option<Warning>;
 }
 
 impl EventLog {
@@ -29,13 +37,31 @@ impl EventLog {
         Ok(Self {
             file: LineFile::open(path)?,
             clock,
+            observers: Arc::default(),
         })
+    }
+
+    /// Tells an observer of every event from now on, whichever clone of the log it is appended to.
+    pub fn attach(&self, observer: impl Observer + 'static) {
+        let observers = self.observers.lock();
+        let mut observers = observers.unwrap_or_else(PoisonError::into_inner);
+        observers.push(Box::new(observer));
     }
 
     /// Appends an event in one write. After an error the log still ends with a whole line.
     pub fn append(&self, event: impl Into<Event>) -> Result<(), TelemetryError> {
+        let observers = self.observers.lock();
+        // An observer that panicked has ended its thread; the others' events are worth keeping.
+        let mut observers = observers.unwrap_or_else(PoisonError::into_inner);
         let line = Line::new(self.clock.now_ms(), event);
-        self.file.append(line.to_json().as_bytes())
+        self.file.append(line.to_json().as_bytes())?;
+        for observer in observers.iter_mut() {
+            if let Some(warning) = observer.observe(&line) {
+                let warning = Line::new(line.time_ms, warning);
+                self.file.append(warning.to_json().as_bytes())?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the log is on the disk; done with each checkpoint, before the checkpoint takes its name.
@@ -124,8 +150,34 @@ fn tail_after(path: &Path, step: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Heartbeat;
     use crate::sample::tests::group;
+    use crate::{EventTail, Fields, FixedClock};
     use std::fs;
+
+    #[test]
+    fn an_observer_is_told_of_every_event_and_its_warning_is_logged() {
+        struct Third(Vec<u64>);
+        impl Observer for Third {
+            fn observe(&mut self, line: &Line) -> Option<Warning> {
+                assert_eq!(line.event.kind(), "heartbeat");
+                self.0.push(line.time_ms);
+                (self.0.len() == 3).then(|| Warning::new("it is the third"))
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let log = EventLog::open_with(&path, Arc::new(FixedClock::new(1))).unwrap();
+        log.attach(Third(Vec::new()));
+        for log in [log.clone(), log.clone(), log.clone(), log] {
+            let fields = Fields::new();
+            log.append(Heartbeat { fields }).unwrap();
+        }
+        let (lines, _) = EventTail::read_all(&path).unwrap();
+        let kinds: Vec<&str> = lines.iter().map(|line| line.event.kind()).collect();
+        let beat = "heartbeat";
+        assert_eq!(kinds, [beat, beat, beat, "warning", beat]);
+    }
 
     #[test]
     fn samples_of_abandoned_steps_move_out_of_the_way_of_those_that_replace_them() {
