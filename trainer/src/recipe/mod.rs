@@ -36,8 +36,8 @@ use toml::Table;
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
     LoraTarget, LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch,
-    Optim, PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
-    TrainTurns, UnknownWord,
+    Optim, PolicyLossType, PreferenceLossType, Preflight, ReportTo, ScaleRewards, SftLossType,
+    StageName, TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;
