@@ -17,7 +17,7 @@ use crate::TrainError;
 use crate::best::BestTracker;
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::going_back::Target;
-use crate::monitor::{SystemMonitor, Throughput};
+use crate::monitor::{Part, StepMeter, Throughput, Utilization};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
@@ -62,6 +62,8 @@ pub struct Training {
     pub source_dir: PathBuf,
     /// What checkpoints store weights in.
     pub save_dtype: Dtype,
+    /// What the model and the device can do, where that is known.
+    pub utilization: Option<Utilization>,
     /// Says when the user wants to stop.
     pub interrupter: Interrupter,
 }
@@ -130,7 +132,9 @@ impl Training {
     /// did not help; or what a stage, a file or the disk fails with.
     pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
         let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
-        let mut system = SystemMonitor::new(Duration::from_secs(10));
+        let meter = StepMeter::new(&self.log)
+            .with_utilization(self.utilization.clone())
+            .for_model(&self.model);
         let mut throughput = Throughput::default();
         let mut outcome = Outcome {
             start: self.evaluate(stage)?,
@@ -149,7 +153,8 @@ impl Training {
             has_trained = true;
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
-            let step_event = match self.optimizer_step(stage, step, &schedule) {
+            meter.begin(step);
+            let step_event = match self.optimizer_step(stage, step, &schedule, &meter) {
                 Err(TrainError::Stopped { .. }) => return self.stop(stage, saved),
                 Err(error @ TrainError::Diverged { .. })
                     if self.recipe.run.on_nonfinite == OnNonfinite::Rollback
@@ -166,7 +171,7 @@ impl Training {
             self.step = step;
             let took = self.log.clock().elapsed() - began;
             throughput.add(took);
-            self.report(stage, step_event, took, &throughput)?;
+            self.report(stage, step_event, (took, &meter), &throughput)?;
             if self.until == Some(Until { step, times_back }) {
                 return Ok(outcome);
             }
@@ -175,9 +180,6 @@ impl Training {
                     self.warn(&warning)?;
                     warned.push(warning);
                 }
-            }
-            if let Some(state) = system.poll(&**self.log.clock()) {
-                self.log.append(state)?;
             }
             if step == self.total_steps {
                 break;
@@ -329,19 +331,24 @@ impl Training {
         stage: &mut S,
         step: u64,
         schedule: &Schedule,
+        meter: &StepMeter,
     ) -> Result<event::Step, TrainError> {
         let interrupter = self.interrupter.clone();
-        let batches = stage.next_step(step, &self.model, &|| interrupter.should_stop())?;
+        let should_stop = || interrupter.should_stop();
+        let next = || stage.next_step(step, &self.model, meter, &should_stop);
+        let batches = meter.time(Part::Data, next)?;
         let mut gradients = GradientBuffer::default();
         let mut loss = 0.0;
-        for batch in &batches {
-            let forward = Forward::new(&self.model, self.recompute);
-            if let Some(batch_loss) = stage.loss(&forward, batch) {
-                loss += host_loss(&batch_loss);
-                forward.backward(&batch_loss, &mut gradients);
+        let grad_norm = meter.time(Part::ForwardBackward, || {
+            for batch in &batches {
+                let forward = Forward::new(&self.model, self.recompute).metered(meter);
+                if let Some(batch_loss) = stage.loss(&forward, batch) {
+                    loss += host_loss(&batch_loss);
+                    forward.backward(&batch_loss, &mut gradients);
+                }
             }
-        }
-        let grad_norm = gradients.global_norm();
+            gradients.global_norm()
+        });
         let learning_rate = schedule.learning_rate(step);
         let finite = loss.is_finite() && grad_norm.is_finite();
         if finite {
@@ -351,8 +358,10 @@ impl Training {
                 true => (clip / (grad_norm + 1e-6)).min(1.0),
                 false => 1.0,
             };
-            self.optimizer
-                .step(&mut self.model, gradients, learning_rate, grad_scale, step);
+            let (optimizer, model) = (&mut self.optimizer, &mut self.model);
+            meter.time(Part::Optimizer, || {
+                optimizer.step(model, gradients, learning_rate, grad_scale, step);
+            });
         }
         let event = event::Step {
             step,
@@ -386,12 +395,13 @@ impl Training {
         &mut self,
         stage: &mut S,
         mut event: event::Step,
-        took: Duration,
+        (took, meter): (Duration, &StepMeter),
         throughput: &Throughput,
     ) -> Result<(), TrainError> {
         let tokens = event.fields.scalar("num_tokens").unwrap_or(f64::NAN);
         event.tokens_per_second = Scalar(tokens / took.as_secs_f64());
         event.fields.set("step_time", took.as_secs_f64());
+        meter.report(took, &mut event.fields);
         for sample in stage.samples() {
             self.samples.append(&sample)?;
         }
@@ -418,7 +428,7 @@ impl Training {
         if let Some(evaluation) = &evaluation {
             let mut event = event::Evaluation {
                 step: self.step,
-                name: "held_out".to_owned(),
+                name: event::Evaluation::HELD_OUT.to_owned(),
                 table: evaluation.rows.clone(),
                 fields: evaluation.metrics.clone(),
             };

@@ -19,6 +19,7 @@ use telemetry::event::EvaluationRow;
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, supervised_logprobs};
+use crate::monitor::StepMeter;
 use crate::preflight::spread;
 use crate::recipe::StageName;
 use crate::stage::{Evaluation, Stage};
@@ -198,6 +199,7 @@ impl Stage for Supervised {
         &mut self,
         step: u64,
         _model: &CausalLm,
+        _meter: &StepMeter,
         _should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<SupervisedBatch>, TrainError> {
         let mut batches = Vec::new();

@@ -20,6 +20,7 @@ use telemetry::Fields;
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
+use crate::monitor::{Part, StepMeter};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
 use crate::stage::{Evaluation, Stage};
 use crate::stages::left_out::left_out;
@@ -187,6 +188,7 @@ impl Stage for Preference {
         &mut self,
         _step: u64,
         model: &CausalLm,
+        meter: &StepMeter,
         _should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<PreferenceBatch>, TrainError> {
         let [batch_size, accumulation] = self.batch;
@@ -202,11 +204,12 @@ impl Stage for Preference {
             .collect();
         self.counts = counts(batches.iter().map(|b| &b.batch));
         if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
-            self.counts.drift = self.drift(model, &pairs)?;
+            let drift = || self.drift(model, &pairs);
+            self.counts.drift = meter.time(Part::Reference, drift)?;
         }
         let crosses = self.settings.loss_type.iter().any(|l| l.crosses_pairs());
         if crosses && accumulation > 1 {
-            self.look_ahead(model, &mut batches);
+            meter.time(Part::Reference, || self.look_ahead(model, &mut batches));
         }
         self.record = Record::default();
         Ok(batches)
@@ -323,10 +326,7 @@ impl Stage for Preference {
     fn warnings(&self) -> Vec<String> {
         let length = self.settings.max_length;
         let why = format!("of one of their answers nothing is within max_length = {length}");
-        let (num_skipped, report) = (
-            self.train.pairs.skipped().total(),
-            self.truncation.report(),
-        );
+        let (num_skipped, report) = (self.train.pairs.skipped().total(), self.truncation.report());
         left_out("pairs", num_skipped, &report, length, &why)
     }
 
