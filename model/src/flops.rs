@@ -67,29 +67,116 @@ pub struct ForwardFlops {
 impl ForwardFlops {
     /// A row of `count` sequences of `length` tokens, `supervised` of which reach the head.
     pub fn of(config: &ModelConfig, count: u64, length: u64, supervised: u64) -> Self {
-        let matrices = ParameterCounts::of(config).block_matrices;
-        let layers = config.num_hidden_layers;
-        let width = (config.num_attention_heads * config.head_dim) as u64;
-        let pairs: u64 = (0..layers)
-            .map(|layer| pairs(length, config.layer(layer).window))
-            .sum();
-        ForwardFlops {
-            projections: 2 * matrices * layers as u64 * count * length,
-            attention: 2 * 2 * width * count * pairs,
-            head: 2 * (config.vocab_size * config.hidden_size) as u64 * supervised,
-        }
+        let costs = ForwardCosts::of(config);
+        let sequence = costs.segment(0, length).times(count);
+        sequence.plus(costs.head(supervised))
     }
 
     /// The blocks, without the head.
     pub fn blocks(self) -> u64 {
         self.projections + self.attention
     }
+
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.blocks() + self.head
+    }
+
+    /// A forward and a backward pass. A product has two others in the backward pass: with the
+    /// gradient of what went in, which carries it further down, and with that of the weights, where
+    /// they train. Adapters' own products are a hundredth of the rest and left out, as is what is
+    /// computed again.
+    pub fn with_backward(self, trained: Trained) -> u64 {
+        let (blocks, head) = match trained {
+            Trained::All => (3, 3),
+            Trained::Blocks => (3, 2),
+            Trained::Adapters => (2, 2),
+        };
+        // Both factors of attention's products are activations.
+        blocks * self.projections + 3 * self.attention + head * self.head
+    }
+
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        ForwardFlops {
+            projections: self.projections + other.projections,
+            attention: self.attention + other.attention,
+            head: self.head + other.head,
+        }
+    }
+
+    fn times(self, count: u64) -> Self {
+        ForwardFlops {
+            projections: self.projections * count,
+            attention: self.attention * count,
+            head: self.head * count,
+        }
+    }
 }
 
-/// Query-key pairs of a causal sequence in which a query sees at most `window` tokens.
-fn pairs(length: u64, window: Option<usize>) -> u64 {
-    let window = window.map_or(length, |window| length.min(window as u64));
-    window * (window + 1) / 2 + (length - window) * window
+/// What of a model trains, as far as its backward pass costs differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trained {
+    /// All of it.
+    All,
+    /// The blocks: the head is frozen.
+    Blocks,
+    /// Adapters beside frozen weights.
+    Adapters,
+}
+
+/// What a token and a pair of tokens cost in a model, so that many rows are counted quickly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardCosts {
+    projections_per_token: u64,
+    attention_per_pair: u64,
+    head_per_token: u64,
+    /// What each layer sees at most.
+    windows: Vec<Option<usize>>,
+}
+
+impl ForwardCosts {
+    /// The costs of a model.
+    pub fn of(config: &ModelConfig) -> Self {
+        let layers = config.num_hidden_layers;
+        let matrices = ParameterCounts::of(config).block_matrices;
+        ForwardCosts {
+            projections_per_token: 2 * matrices * layers as u64,
+            attention_per_pair: 2 * 2 * (config.num_attention_heads * config.head_dim) as u64,
+            head_per_token: 2 * (config.vocab_size * config.hidden_size) as u64,
+            windows: (0..layers).map(|l| config.layer(l).window).collect(),
+        }
+    }
+
+    /// The blocks over `length` tokens that follow `before` others which have been through them.
+    pub fn segment(&self, before: u64, length: u64) -> ForwardFlops {
+        let of_layer = |window: &Option<usize>| pairs(before, length, *window);
+        ForwardFlops {
+            projections: self.projections_per_token * length,
+            attention: self.attention_per_pair * self.windows.iter().map(of_layer).sum::<u64>(),
+            head: 0,
+        }
+    }
+
+    /// The head over so many tokens.
+    pub fn head(&self, tokens: u64) -> ForwardFlops {
+        ForwardFlops {
+            head: self.head_per_token * tokens,
+            ..ForwardFlops::default()
+        }
+    }
+}
+
+/// Query-key pairs of `length` queries that follow `before` other tokens, where a query sees itself
+/// and what stands before it, `window` tokens at most.
+fn pairs(before: u64, length: u64, window: Option<usize>) -> u64 {
+    let Some(window) = window.map(|window| window as u64) else {
+        return length * before + length * (length + 1) / 2;
+    };
+    // The first queries see all that stands before them, the rest as far as the window reaches.
+    let first = window.saturating_sub(before).min(length);
+    first * before + first * (first + 1) / 2 + (length - first) * window
 }
 
 #[cfg(test)]
@@ -113,9 +200,33 @@ mod tests {
     #[test]
     fn a_window_cuts_the_pairs_that_are_further_apart() {
         // 1 + 2 + 3 + 4 + 5, and with a window of two 1 + 2 + 2 + 2 + 2.
-        assert_eq!(pairs(5, None), 15);
-        assert_eq!(pairs(5, Some(2)), 9);
-        assert_eq!(pairs(5, Some(9)), 15);
+        assert_eq!(pairs(0, 5, None), 15);
+        assert_eq!(pairs(0, 5, Some(2)), 9);
+        assert_eq!(pairs(0, 5, Some(9)), 15);
+    }
+
+    #[test]
+    fn tokens_behind_a_prefix_see_it_as_far_as_the_window_lets_them() {
+        // Four, five and six; four, four and four; three each.
+        assert_eq!(pairs(3, 3, None), 15);
+        assert_eq!(pairs(3, 3, Some(4)), 12);
+        assert_eq!(pairs(3, 3, Some(3)), 9);
+        for window in [None, Some(1), Some(4), Some(7), Some(20)] {
+            let together = pairs(0, 12, window);
+            assert_eq!(pairs(0, 5, window) + pairs(5, 7, window), together);
+        }
+    }
+
+    #[test]
+    fn what_is_frozen_has_no_gradient_to_compute() {
+        let flops = ForwardFlops {
+            projections: 100,
+            attention: 10,
+            head: 1,
+        };
+        assert_eq!(flops.with_backward(Trained::All), 333);
+        assert_eq!(flops.with_backward(Trained::Blocks), 332);
+        assert_eq!(flops.with_backward(Trained::Adapters), 232);
     }
 
     #[test]

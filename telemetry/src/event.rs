@@ -10,7 +10,8 @@ use crate::{Fields, Scalar};
 use serde::{Deserialize, Serialize};
 
 events! {
-    /// The first line of every process that works on the run.
+    /// The first line of every process that works on the run, but for heartbeats and phases of what comes before
+    /// its model is loaded.
     struct RunStarted = "run_started" {
         /// `cpt`, `sft`, `po` or `rl`.
         stage: String,
@@ -38,7 +39,12 @@ events! {
         warnings: Vec<String>,
     }
 
-    /// One optimizer step.
+    /// One optimizer step. `step_time` is what it took, in seconds, and `time/…` are parts of it: `data`, `rollout`,
+    /// `reward`, `reference`, `forward_backward`, `optimizer`, as far as it has them. Nothing waits to be measured:
+    /// on a GPU, which works behind the host, what `optimizer` began ends in the next step's first part that reads
+    /// from it. `mfu`, where the device's peak is known, is the arithmetic of the model over what the device could
+    /// have done in `step_time`: forward and backward passes as if nothing were computed twice, and in reinforcement
+    /// learning sampling and the reference's pass too.
     struct Step = "step" {
         /// Its number, from 1.
         step: u64,
@@ -98,8 +104,9 @@ events! {
         from_step: u64,
     }
 
-    /// Something began that may take minutes without a step: `compile`, `rollout`, `evaluate`, `checkpoint`, `train`,
-    /// `paused`, …
+    /// Something began that may take minutes without a step: `preflight`, `reference`, `compile` (the first pass on a
+    /// GPU), `rollout`, `reward`, `evaluate`, `checkpoint`, `train`, `paused`, … Of a step's phases only those are
+    /// logged that took a second or more in the step before.
     struct Phase = "phase" {
         /// What began.
         name: String,
@@ -124,7 +131,7 @@ events! {
         disk_free_bytes: Option<u64>,
         /// Size of that disk.
         disk_total_bytes: Option<u64>,
-        /// The state of each GPU in use.
+        /// The state of each GPU that the driver lists, where the run computes on one.
         gpus: Option<Vec<Gpu>>,
     }
 
@@ -268,6 +275,71 @@ pub enum ControlStatus {
     Refused,
     /// It has been done.
     Done,
+}
+
+impl Evaluation {
+    /// The name of an evaluation on the run's held-out data.
+    pub const HELD_OUT: &str = "held_out";
+}
+
+impl Step {
+    /// Its metrics, the ones with fields of their own first.
+    pub fn scalars(&self) -> impl Iterator<Item = (&str, f64)> {
+        let named = [
+            ("loss", self.loss.0),
+            ("grad_norm", self.grad_norm.0),
+            ("learning_rate", self.learning_rate.0),
+            ("tokens_per_second", self.tokens_per_second.0),
+        ];
+        named.into_iter().chain(self.fields.scalars())
+    }
+}
+
+impl System {
+    /// What is known, by name; a GPU's as `gpu/0/power_watts`.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let machine = [
+            ("cpu_percent", self.cpu_percent.map(|percent| percent.0)),
+            ("memory_used_bytes", self.memory_used_bytes.map(as_f64)),
+            ("memory_total_bytes", self.memory_total_bytes.map(as_f64)),
+            (
+                "process_memory_bytes",
+                self.process_memory_bytes.map(as_f64),
+            ),
+            ("disk_free_bytes", self.disk_free_bytes.map(as_f64)),
+            ("disk_total_bytes", self.disk_total_bytes.map(as_f64)),
+        ];
+        let known = machine
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let mut scalars: Vec<_> = known
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        for (number, gpu) in self.gpus.iter().flatten().enumerate() {
+            let of_gpu = [
+                (
+                    "utilization_percent",
+                    gpu.utilization_percent.map(|percent| percent.0),
+                ),
+                ("memory_used_bytes", gpu.memory_used_bytes.map(as_f64)),
+                ("memory_total_bytes", gpu.memory_total_bytes.map(as_f64)),
+                (
+                    "temperature_celsius",
+                    gpu.temperature_celsius.map(|celsius| celsius.0),
+                ),
+                ("power_watts", gpu.power_watts.map(|watts| watts.0)),
+            ];
+            let known = of_gpu
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)));
+            scalars.extend(known.map(|(name, value)| (format!("gpu/{number}/{name}"), value)));
+        }
+        scalars
+    }
+}
+
+fn as_f64(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 impl Warning {

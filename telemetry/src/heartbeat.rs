@@ -1,16 +1,13 @@
 //! A sign of life while a phase takes minutes.
 
 use crate::event::Heartbeat as Beat;
-use crate::{EventLog, Fields};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
+use crate::{EventLog, Fields, Periodic};
 use std::time::Duration;
 
 /// A thread that logs a `heartbeat` event every so often until this is dropped.
 #[derive(Debug)]
 pub struct Heartbeat {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Periodic,
 }
 
 impl Heartbeat {
@@ -19,34 +16,14 @@ impl Heartbeat {
 
     /// Starts beating; the first beat comes after one period.
     pub fn start(log: &EventLog, period: Duration) -> Self {
-        let (stop, stopped) = mpsc::channel::<()>();
         let log = log.clone();
-        let thread = thread::spawn(move || {
-            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-                // The trainer meets the same error at its next event and reports it there.
-                if log
-                    .append(Beat {
-                        fields: Fields::new(),
-                    })
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        });
+        let beat = move || {
+            let fields = Fields::new();
+            // The trainer meets the same error at its next event and reports it there.
+            log.append(Beat { fields }).map_err(drop)
+        };
         Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Heartbeat {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It cannot panic in a way worth passing on: the log's own asserts are about the trainer's events.
-            let _ = thread.join();
+            _thread: Periodic::start(period, beat),
         }
     }
 }
@@ -56,6 +33,7 @@ mod tests {
     use super::*;
     use crate::{Event, EventTail, FixedClock};
     use std::sync::Arc;
+    use std::thread;
 
     #[test]
     fn it_beats_until_dropped() {

@@ -13,6 +13,9 @@
 //! 5. Unknown kinds and fields are kept and counted, never fatal.
 //! 6. A control request carries an id and is answered by `control` events.
 //!
+//! Who reads metrics elsewhere may have them as [`TensorBoard`]'s files or as text for [`Prometheus`]; both are
+//! [`Observer`]s of the log, and know no more than is in it.
+//!
 //! Reading order: [`event`] is the whole vocabulary; [`EventLog`] writes it, [`EventTail`] reads it,
 //! [`RunDir`] says where.
 
@@ -36,6 +39,8 @@ mod log;
 mod log_rules;
 pub mod manifest;
 pub mod metric;
+mod periodic;
+mod prometheus;
 pub mod run_dir;
 mod run_lock;
 mod sample;
@@ -44,6 +49,7 @@ mod scalar;
 pub mod series;
 mod staged_dir;
 pub mod tail;
+mod tensorboard;
 mod vocabulary;
 
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -54,9 +60,11 @@ pub use event::Event;
 pub use fields::{FieldValue, Fields};
 pub use heartbeat::Heartbeat;
 pub use line::{Line, VERSION};
-pub use log::{EventLog, SampleLog};
+pub use log::{EventLog, Observer, SampleLog};
 pub use manifest::{DataFile, RunManifest};
 pub use metric::MetricKey;
+pub use periodic::Periodic;
+pub use prometheus::Prometheus;
 pub use run_dir::{CheckpointDir, RunDir};
 pub use run_lock::{RunLock, Writer};
 pub use sample::{Completion, SampleRecord};
@@ -65,3 +73,4 @@ pub use scalar::Scalar;
 pub use series::Series;
 pub use staged_dir::StagedDir;
 pub use tail::EventTail;
+pub use tensorboard::TensorBoard;

@@ -1,23 +1,33 @@
 //! Writing `events.jsonl` and `samples.jsonl`.
 
+use crate::event::Warning;
 use crate::line_file::LineFile;
 use crate::{Clock, Event, Line, RunDir, SampleRecord, SystemClock, TelemetryError};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The trainer's end of the event log. Clones write to the same file, also from other threads.
 #[derive(Clone)]
 pub struct EventLog {
     file: LineFile,
     clock: Arc<dyn Clock>,
-    observers: Vec<Arc<Observer>>,
+    observers: Arc<Mutex<Vec<Box<dyn Observer>>>>,
 }
 
-/// Is handed each event that the log has taken, and its line.
-type Observer = dyn Fn(&Line, &str) + Send + Sync;
+/// Told of every event once it is in the log, in the log's order: a translation for other programs.
+pub trait Observer: Send {
+    /// Takes in an event. The warning that it may return goes into the log, and to no observer.
+    fn observe(&mut self, line: &Line) -> Option<Warning>;
+}
+
+impl<F: FnMut(&Line) -> Option<Warning> + Send> Observer for F {
+    fn observe(&mut self, line: &Line) -> Option<Warning> {
+        self(line)
+    }
+}
 
 impl EventLog {
     /// Opens the run's log, to be continued where it ends.
@@ -33,25 +43,29 @@ impl EventLog {
         Ok(Self {
             file: LineFile::open(path)?,
             clock,
-            observers: Vec::new(),
+            observers: Arc::default(),
         })
     }
 
-    /// The log, of which from now on somebody else hears too: each event once it is in the file, and its
-    /// line. Clones made later have the same observers.
-    #[must_use]
-    pub fn observed_by(mut self, observer: impl Fn(&Line, &str) + Send + Sync + 'static) -> Self {
-        self.observers.push(Arc::new(observer));
-        self
+    /// Tells an observer of every event from now on, whichever clone of the log it is appended to.
+    pub fn attach(&self, observer: impl Observer + 'static) {
+        let observers = self.observers.lock();
+        let mut observers = observers.unwrap_or_else(PoisonError::into_inner);
+        observers.push(Box::new(observer));
     }
 
     /// Appends an event in one write. After an error the log still ends with a whole line.
     pub fn append(&self, event: impl Into<Event>) -> Result<(), TelemetryError> {
+        let observers = self.observers.lock();
+        // An observer that panicked has ended its thread; the others' events are worth keeping.
+        let mut observers = observers.unwrap_or_else(PoisonError::into_inner);
         let line = Line::new(self.clock.now_ms(), event);
-        let json = line.to_json();
-        self.file.append(json.as_bytes())?;
-        for observer in &self.observers {
-            observer(&line, &json);
+        self.file.append(line.to_json().as_bytes())?;
+        for observer in observers.iter_mut() {
+            if let Some(warning) = observer.observe(&line) {
+                let warning = Line::new(line.time_ms, warning);
+                self.file.append(warning.to_json().as_bytes())?;
+            }
         }
         Ok(())
     }
@@ -142,28 +156,33 @@ fn tail_after(path: &Path, step: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Heartbeat;
     use crate::sample::tests::group;
+    use crate::{EventTail, Fields, FixedClock};
     use std::fs;
 
     #[test]
-    fn an_observer_hears_what_the_file_has_also_from_clones() {
+    fn an_observer_is_told_of_every_event_and_its_warning_is_logged() {
+        struct Third(Vec<u64>);
+        impl Observer for Third {
+            fn observe(&mut self, line: &Line) -> Option<Warning> {
+                assert_eq!(line.event.kind(), "heartbeat");
+                self.0.push(line.time_ms);
+                (self.0.len() == 3).then(|| Warning::new("it is the third"))
+            }
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        let heard = Arc::new(std::sync::Mutex::new(String::new()));
-        let log = EventLog::open_with(&path, Arc::new(SystemClock::new())).unwrap();
-        log.append(crate::event::Warning::new("before")).unwrap();
-        let ear = heard.clone();
-        let log = log.observed_by(move |line, json| {
-            assert_eq!(line.event.kind(), "warning");
-            ear.lock().unwrap().push_str(json);
-        });
-        log.append(crate::event::Warning::new("one")).unwrap();
-        log.clone()
-            .append(crate::event::Warning::new("two"))
-            .unwrap();
-        let file = fs::read_to_string(&path).unwrap();
-        let (_, later) = file.split_once('\n').unwrap();
-        assert_eq!(*heard.lock().unwrap(), later);
+        let log = EventLog::open_with(&path, Arc::new(FixedClock::new(1))).unwrap();
+        log.attach(Third(Vec::new()));
+        for log in [log.clone(), log.clone(), log.clone(), log] {
+            let fields = Fields::new();
+            log.append(Heartbeat { fields }).unwrap();
+        }
+        let (lines, _) = EventTail::read_all(&path).unwrap();
+        let kinds: Vec<&str> = lines.iter().map(|line| line.event.kind()).collect();
+        let beat = "heartbeat";
+        assert_eq!(kinds, [beat, beat, beat, "warning", beat]);
     }
 
     #[test]

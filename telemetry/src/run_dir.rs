@@ -6,6 +6,7 @@
 //! checkpoint-N/    a model folder each          control/        requests to the trainer
 //! best.json        which checkpoint is best, where the recipe names a metric
 //! trainer.log      what a trainer that was started with a viewer says; results.txt, what it prints
+//! tensorboard/     event files                  metrics.prom    the last metrics, both where report_to says so
 //! ```
 //! What a resumed run leaves behind has a name that begins with `abandoned-`. Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out.
 
@@ -101,6 +102,16 @@ impl RunDir {
     /// Which checkpoint is the best one, where the recipe names a metric.
     pub fn best_file(&self) -> PathBuf {
         self.path.join("best.json")
+    }
+
+    /// Event files for TensorBoard, see [`crate::TensorBoard`].
+    pub fn tensorboard_dir(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// The last metrics for Prometheus, see [`crate::Prometheus`].
+    pub fn prometheus_file(&self) -> PathBuf {
+        self.path.join("metrics.prom")
     }
 
     /// The control box, see [`crate::ControlBox`].

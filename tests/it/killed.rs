@@ -129,10 +129,14 @@ fn run_and_kill(row: &Row, dir: &Path, cut: &Path, signal: &str) -> usize {
     for kill in 0..KILLS {
         let mut child = started(row, dir, cut);
         let before = lines(cut);
-        // The first one before any checkpoint, the others a random number of lines on: in a step,
-        // between two of them, in an evaluation or while a checkpoint is written.
-        let more = if kill == 0 { 6 } else { random.below(40) };
-        let status = wait(&mut child, || lines(cut) >= before + 4 + more);
+        // The first one before any checkpoint, the others a random number of lines after it has said
+        // where it goes on: in a step, between two of them, in an evaluation or while a checkpoint is
+        // written.
+        let more = random.below(40);
+        let status = wait(&mut child, || match kill {
+            0 => steps(cut) >= 2,
+            _ => lines(cut) >= before + 6 + more,
+        });
         if status.is_none() {
             std::thread::sleep(Duration::from_micros(random.below(8000) as u64));
             let sent = Command::new("kill")
@@ -272,6 +276,12 @@ fn wait(child: &mut Child, condition: impl Fn() -> bool) -> Option<ExitStatus> {
         assert!(Instant::now() < deadline, "nothing happened in a minute");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Steps of the event log, whose last line may be torn.
+fn steps(run: &Path) -> usize {
+    let log = std::fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
+    log.matches("\"kind\":\"step\"").count()
 }
 
 /// Lines of the event log.

@@ -27,9 +27,12 @@ mod preflight;
 mod program;
 mod recompute;
 mod replay;
+mod report_to;
 mod sft_options;
+mod stopped;
 #[cfg(unix)]
 mod terminal;
 mod tidy;
+mod timing;
 mod trl;
 mod watching;

@@ -63,6 +63,9 @@ pub struct TrainState {
     /// What is known of the watched metric.
     #[serde(default)]
     pub watch: WatchState,
+    /// Whether the evaluation after the last step was cut short by a signal and is still to be made.
+    #[serde(default)]
+    pub lacks_evaluation: bool,
     /// Of the model that adapters were learnt beside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Vec<(String, String)>>,

@@ -9,6 +9,7 @@ use datasets::TokenBatch;
 use kernels::{Logprobs, Segment, Segments};
 use model::{CausalLm, ModelConfig};
 
+use crate::monitor::StepMeter;
 use crate::optimizer::GradientBuffer;
 use crate::recipe::{GradientCheckpointing, ModelSettings};
 
@@ -21,6 +22,7 @@ use crate::recipe::{GradientCheckpointing, ModelSettings};
 pub struct Forward<'a> {
     model: &'a CausalLm,
     recompute: Recompute,
+    meter: Option<&'a StepMeter>,
     passes: RefCell<Vec<BlockInputs>>,
 }
 
@@ -79,7 +81,17 @@ impl<'a> Forward<'a> {
         Forward {
             model,
             recompute,
+            meter: None,
             passes: RefCell::default(),
+        }
+    }
+
+    /// The same, each pass counted, forward and backward.
+    #[must_use]
+    pub fn metered(self, meter: &'a StepMeter) -> Self {
+        Forward {
+            meter: Some(meter),
+            ..self
         }
     }
 
@@ -121,6 +133,9 @@ impl<'a> Forward<'a> {
     /// the first block takes, `[tokens, hidden]` row by row; it is a constant, so the way back to
     /// the embedding does not see it.
     pub fn hidden(&self, batch: &TokenBatch, noise: Option<&[f32]>) -> Tensor<2> {
+        if let Some(meter) = self.meter {
+            meter.add_training(batch);
+        }
         if self.recompute == Recompute::Nothing {
             return hidden(self.model, batch, noise);
         }

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod preflight;
 pub mod recipe;
 pub mod replay;
+mod report_to;
 pub mod rollout;
 pub mod run;
 pub mod say;

@@ -12,7 +12,9 @@ use telemetry::{Completion, Event, EventTail, RunDir, SampleRecord, Scalar};
 use crate::TrainError;
 
 /// Fields of a step that say how fast it was, not what it computed.
-const TIMES: [&str; 1] = ["step_time"];
+fn is_time(name: &str) -> bool {
+    matches!(name, "step_time" | "mfu") || name.starts_with("time/")
+}
 
 /// Characters of a text that a difference shows.
 const SHOWN_CHARS: usize = 40;
@@ -121,7 +123,7 @@ fn metrics(step: &Step) -> Values {
     ];
     let named = named.map(|(name, value)| (name.to_owned(), value.into()));
     let own = step.fields.iter();
-    let own = own.filter(|(name, _)| !TIMES.contains(name));
+    let own = own.filter(|(name, _)| !is_time(name));
     let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
     named.into_iter().chain(own).collect()
 }

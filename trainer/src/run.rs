@@ -8,7 +8,8 @@ use burn::tensor::DType;
 use datasets::DocumentStart;
 use kernels::device::OpenDevice;
 use model::checkpoint::{Checkpoint, Dtype as StoredDtype};
-use model::{CausalLm, ModelConfig};
+use model::flops::{ForwardCosts, Trained};
+use model::{CausalLm, ModelConfig, Trainable};
 use serde_json::Value;
 use telemetry::event;
 use telemetry::{
@@ -23,10 +24,13 @@ use crate::cli::Resume;
 use crate::control::{self, Requests};
 use crate::forward::Recompute;
 use crate::interrupt;
-use crate::monitor::{Alerts, MemoryPeak};
+use crate::monitor::{
+    Alerts, Gpus, LatestSystem, MemoryPeak, SystemMonitor, Utilization, peak_flops,
+};
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
 use crate::recipe::{Dtype, Recipe, StageSettings};
+use crate::report_to::report_to;
 use crate::say;
 use crate::stage::Stage;
 use crate::stages::rl::Reference;
@@ -74,6 +78,7 @@ pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
     let lock = run_dir.lock()?;
     let log = say::shown(EventLog::open(&run_dir)?);
     control::refuse_stale(&run_dir, &log)?;
+    report_to(&request.recipe, &run_dir, &log);
     let result = run_locked(&request, &run_dir, &lock, &log);
     if let Err(error) = &result
         && let Err(unlogged) = log_end(&log, error)
@@ -122,6 +127,7 @@ fn run_locked(
         log,
         look: Look::new(recipe, &config, run_dir.path(), &start),
         memory,
+        heartbeat: Heartbeat::start(log, Heartbeat::PERIOD),
         resumed: start
             .checkpoint
             .as_ref()
@@ -188,13 +194,14 @@ struct Context<'a> {
     log: &'a EventLog,
     look: Look<'a>,
     memory: MemoryPeak,
+    heartbeat: Heartbeat,
     /// Where it goes on from: steps taken, and the stage's state then.
     resumed: Option<(usize, Value)>,
 }
 
 impl Context<'_> {
     fn train<S: Stage>(
-        &self,
+        self,
         mut stage: S,
         request: &RunRequest,
         run_dir: &RunDir,
@@ -215,10 +222,13 @@ impl Context<'_> {
         let watch = state.map(|state| state.watch.clone()).unwrap_or_default();
         let watch = Watch::new(self.recipe, watch);
         let ended = Ended::early(best.as_ref(), watch.as_ref());
-        if state.is_some() && (step >= total_steps || ended.is_some()) {
+        let lacks_evaluation = state.is_some_and(|state| state.lacks_evaluation);
+        let is_over = step >= total_steps && !(step == total_steps && lacks_evaluation);
+        if state.is_some() && (is_over || ended.is_some()) {
             self.finish_again(run_dir, ended.unwrap_or_default(), step)?;
             return Ok(RunEnd::AlreadyFinished);
         }
+        let monitor = self.system_monitor(request, run_dir);
         let device = request.device.device.clone().autodiff();
         let trainable = trainable(&self.recipe.model);
         let mut optimizer = AdamW::new(&self.recipe.optimizer);
@@ -249,8 +259,10 @@ impl Context<'_> {
                 .map(|before| before.started_at),
         };
         self.announce(request, run_dir, &model, total_steps, started_at)?;
+        let monitor = monitor.start(self.log, SystemMonitor::PERIOD);
         let saving = Saving::of(&model, save_dtype, self.recipe, total_steps);
         self.look.finish(self.log, saving, || {
+            self.phase("preflight", step)?;
             let stopper = interrupt::on_signal();
             stage.probe(&model, &**self.log.clock(), &|| stopper.should_stop())
         })?;
@@ -285,7 +297,6 @@ impl Context<'_> {
                 fields: Fields::new(),
             })?;
         }
-        let heartbeat = Heartbeat::start(self.log, Heartbeat::PERIOD);
         let mut training = Training {
             run_dir: run_dir.clone(),
             log: self.log.clone(),
@@ -296,11 +307,13 @@ impl Context<'_> {
                 Some(_) => Some(fingerprint(self.model_dir)?),
                 None => None,
             },
+            utilization: utilization(request, &trainable, compute, model.config()),
             model,
             optimizer,
             step,
             total_steps,
             until: request.until,
+            lacks_evaluation,
             best,
             watch,
             alerts: Alerts::new(self.recipe),
@@ -310,12 +323,13 @@ impl Context<'_> {
             save_dtype,
             interrupter: interrupt::on_signal(),
             requests: Requests::new(run_dir),
+            system: LatestSystem::of(self.log),
         };
         if resumes {
             training.read_alerts()?;
         }
         let outcome = training.run(&mut stage);
-        drop(heartbeat);
+        drop((self.heartbeat, monitor));
         training.requests.close(self.log)?;
         let outcome = outcome?;
         finish(
@@ -325,6 +339,23 @@ impl Context<'_> {
             self.memory.fields(),
         )?;
         Ok(RunEnd::Trained(Box::new(outcome)))
+    }
+
+    /// The machine as this run sees it: a run that computes on the CPU has no business with GPUs.
+    fn system_monitor(&self, request: &RunRequest, run_dir: &RunDir) -> SystemMonitor {
+        let gpus = match kernels::device::is_cpu(&request.device.device) {
+            true => Gpus::none(),
+            false => Gpus::open(),
+        };
+        SystemMonitor::new(run_dir.path(), gpus, &**self.log.clock())
+    }
+
+    fn phase(&self, name: &str, step: u64) -> Result<(), TrainError> {
+        Ok(self.log.append(event::Phase {
+            name: name.to_owned(),
+            step,
+            fields: Fields::new(),
+        })?)
     }
 
     fn has_logged_steps(&self, run_dir: &RunDir) -> Result<bool, TrainError> {
@@ -414,6 +445,26 @@ impl Context<'_> {
         say!("warning: {message}");
         Ok(self.log.append(event::Warning::new(message))?)
     }
+}
+
+/// What the device can do and the model costs, where the device's peak is known.
+fn utilization(
+    request: &RunRequest,
+    trainable: &Trainable,
+    compute: DType,
+    config: &ModelConfig,
+) -> Option<Utilization> {
+    let trained = match trainable {
+        Trainable { lora: Some(_), .. } => Trained::Adapters,
+        trainable if trainable.freeze_embeddings && config.tie_word_embeddings => Trained::Blocks,
+        _ => Trained::All,
+    };
+    let peak = peak_flops(&request.device.description, compute)?;
+    Some(Utilization {
+        peak,
+        costs: ForwardCosts::of(config),
+        trained,
+    })
 }
 
 /// What `--dtype` means on a device.

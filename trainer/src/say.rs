@@ -44,12 +44,16 @@ pub fn set_format(format: LogFormat) {
 pub fn shown(log: EventLog) -> EventLog {
     match is_json() {
         false => log,
-        true => log.observed_by(|line, json| {
-            if matches!(line.event, Event::Failed(_)) {
-                HAS_SHOWN_FAILURE.store(true, Ordering::Relaxed);
-            }
-            let _ = std::io::stderr().write_all(json.as_bytes());
-        }),
+        true => {
+            log.attach(|line: &Line| {
+                if matches!(line.event, Event::Failed(_)) {
+                    HAS_SHOWN_FAILURE.store(true, Ordering::Relaxed);
+                }
+                let _ = std::io::stderr().write_all(line.to_json().as_bytes());
+                None
+            });
+            log
+        }
     }
 }
 

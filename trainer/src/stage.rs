@@ -9,6 +9,7 @@ use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
 use crate::forward::Forward;
+use crate::monitor::StepMeter;
 use crate::preflight::Findings;
 use crate::recipe::StageName;
 
@@ -38,7 +39,8 @@ pub trait Stage {
         Ok(None)
     }
 
-    /// The micro-batches of step `step`, from 1. Reinforcement learning samples here.
+    /// The micro-batches of step `step`, from 1. Reinforcement learning samples here. What takes time
+    /// beside reading data goes through the meter.
     ///
     /// # Errors
     /// A record cannot be read; or [`TrainError::Stopped`] where the user stopped a long wait.
@@ -46,6 +48,7 @@ pub trait Stage {
         &mut self,
         step: u64,
         model: &CausalLm,
+        meter: &StepMeter,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<Self::MicroBatch>, TrainError>;
 

@@ -19,7 +19,7 @@ use crate::best::BestTracker;
 use crate::control::{Next, Requests};
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::going_back::Target;
-use crate::monitor::{Alerts, Observation, SystemMonitor, Throughput};
+use crate::monitor::{Alerts, LatestSystem, Observation, Part, StepMeter, Throughput, Utilization};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
@@ -51,6 +51,9 @@ pub struct Training {
     pub total_steps: u64,
     /// Where to leave off without evaluating or saving.
     pub until: Option<Until>,
+    /// Whether a signal cut short the evaluation after the last step, which then is all that is left
+    /// to do.
+    pub lacks_evaluation: bool,
     /// What makes a checkpoint the best one, where the recipe says so.
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
@@ -65,10 +68,14 @@ pub struct Training {
     pub source_dir: PathBuf,
     /// What checkpoints store weights in.
     pub save_dtype: Dtype,
+    /// What the model and the device can do, where that is known.
+    pub utilization: Option<Utilization>,
     /// Says when the user wants to stop.
     pub interrupter: Interrupter,
     /// What is asked of the run through its control box.
     pub requests: Requests,
+    /// The machine's latest state, for the alert rules.
+    pub system: LatestSystem,
 }
 
 /// A step of a run that may take it more than once.
@@ -135,7 +142,9 @@ impl Training {
     /// did not help; or what a stage, a file or the disk fails with.
     pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
         let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
-        let mut system = SystemMonitor::new(Duration::from_secs(10));
+        let meter = StepMeter::new(&self.log)
+            .with_utilization(self.utilization.clone())
+            .for_model(&self.model);
         let mut throughput = Throughput::default();
         self.report_data(stage)?;
         let mut outcome = Outcome {
@@ -147,6 +156,7 @@ impl Training {
             outcome.end = outcome.start.clone();
         }
         let mut saved = self.step;
+        let mut has_trained = false;
         let mut num_rollbacks = 0;
         let mut times_back = 0;
         let mut warned = Vec::new();
@@ -154,9 +164,11 @@ impl Training {
             if self.serve_requests(stage, &mut saved)? == Next::Stop {
                 return self.stop(stage, saved);
             }
+            has_trained = true;
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
-            let step_event = match self.optimizer_step(stage, step, &schedule) {
+            meter.begin(step);
+            let step_event = match self.optimizer_step(stage, step, &schedule, &meter) {
                 Err(TrainError::Stopped { .. }) => return self.stop(stage, saved),
                 Err(error @ TrainError::Diverged { .. })
                     if self.recipe.run.on_nonfinite == OnNonfinite::Rollback
@@ -173,7 +185,7 @@ impl Training {
             self.step = step;
             let took = self.log.clock().elapsed() - began;
             throughput.add(took);
-            self.report(stage, step_event, took, &throughput)?;
+            self.report(stage, step_event, (took, &meter), &throughput)?;
             if self.until == Some(Until { step, times_back }) {
                 return Ok(outcome);
             }
@@ -183,8 +195,7 @@ impl Training {
                     warned.push(warning);
                 }
             }
-            if let Some(state) = system.poll(&**self.log.clock()) {
-                self.log.append(state.clone())?;
+            if let Some(state) = self.system.take() {
                 self.observe(Observation::System(&state))?;
             }
             if step == self.total_steps {
@@ -215,14 +226,19 @@ impl Training {
             }
         }
         let mut is_best = false;
+        let lacked = self.lacks_evaluation;
         if ended.is_none() {
-            outcome.end = self.evaluate(stage)?;
-            if self.interrupter.should_stop() {
+            outcome.end = match has_trained {
+                true => self.evaluate(stage)?,
+                false => outcome.start.clone(),
+            };
+            self.lacks_evaluation = self.interrupter.should_stop();
+            if self.lacks_evaluation {
                 return self.stop(stage, saved);
             }
             is_best = self.judge(outcome.end.as_ref())?;
         }
-        if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
+        if is_best || lacked || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
         self.report_data(stage)?;
@@ -249,6 +265,10 @@ impl Training {
             if self.step == 0 {
                 watch.judge(0, evaluation)?;
             }
+        }
+        if self.step == self.total_steps {
+            // It is the last one, which is judged where all runs end.
+            return Ok(None);
         }
         // Where a signal cut short the evaluation of this step, it is due again.
         let judged = [
@@ -329,19 +349,24 @@ impl Training {
         stage: &mut S,
         step: u64,
         schedule: &Schedule,
+        meter: &StepMeter,
     ) -> Result<event::Step, TrainError> {
         let interrupter = self.interrupter.clone();
-        let batches = stage.next_step(step, &self.model, &|| interrupter.should_stop())?;
+        let should_stop = || interrupter.should_stop();
+        let next = || stage.next_step(step, &self.model, meter, &should_stop);
+        let batches = meter.time(Part::Data, next)?;
         let mut gradients = GradientBuffer::default();
         let mut loss = 0.0;
-        for batch in &batches {
-            let forward = Forward::new(&self.model, self.recompute);
-            if let Some(batch_loss) = stage.loss(&forward, batch) {
-                loss += host_loss(&batch_loss);
-                forward.backward(&batch_loss, &mut gradients);
+        let grad_norm = meter.time(Part::ForwardBackward, || {
+            for batch in &batches {
+                let forward = Forward::new(&self.model, self.recompute).metered(meter);
+                if let Some(batch_loss) = stage.loss(&forward, batch) {
+                    loss += host_loss(&batch_loss);
+                    forward.backward(&batch_loss, &mut gradients);
+                }
             }
-        }
-        let grad_norm = gradients.global_norm();
+            gradients.global_norm()
+        });
         let learning_rate = schedule.learning_rate(step);
         let finite = loss.is_finite() && grad_norm.is_finite();
         if finite {
@@ -351,8 +376,10 @@ impl Training {
                 true => (clip / (grad_norm + 1e-6)).min(1.0),
                 false => 1.0,
             };
-            self.optimizer
-                .step(&mut self.model, gradients, learning_rate, grad_scale, step);
+            let (optimizer, model) = (&mut self.optimizer, &mut self.model);
+            meter.time(Part::Optimizer, || {
+                optimizer.step(model, gradients, learning_rate, grad_scale, step);
+            });
         }
         let event = event::Step {
             step,
@@ -387,12 +414,13 @@ impl Training {
         &mut self,
         stage: &mut S,
         mut event: event::Step,
-        took: Duration,
+        (took, meter): (Duration, &StepMeter),
         throughput: &Throughput,
     ) -> Result<(), TrainError> {
         let tokens = event.fields.scalar("num_tokens").unwrap_or(f64::NAN);
         event.tokens_per_second = Scalar(tokens / took.as_secs_f64());
         event.fields.set("step_time", took.as_secs_f64());
+        meter.report(took, &mut event.fields);
         for sample in stage.samples() {
             self.samples.append(&sample)?;
         }
@@ -424,7 +452,7 @@ impl Training {
         if let Some(evaluation) = &evaluation {
             let mut event = event::Evaluation {
                 step: self.step,
-                name: "held_out".to_owned(),
+                name: event::Evaluation::HELD_OUT.to_owned(),
                 table: evaluation.rows.clone(),
                 fields: evaluation.metrics.clone(),
             };

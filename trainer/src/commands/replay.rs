@@ -27,7 +27,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let checkpoint = checkpoint.ok_or_else(|| no_checkpoint(&run_dir, args.step))?;
     let path = run_dir.recipe_file();
     let recipe = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let recipe = Recipe::from_toml(&recipe)?;
+    let mut recipe = Recipe::from_toml(&recipe)?;
+    recipe.run.report_to.clear();
     let manifest = RunManifest::read(&run_dir)?;
     check_data(&recipe, &manifest)?;
     let device = open(args.device.unwrap_or_else(|| device_of(&manifest)))?;

@@ -51,6 +51,11 @@ pub fn total_memory() -> Option<u64> {
     bytes(&fs::read_to_string(MEMINFO).ok()?, "MemTotal:")
 }
 
+/// What of it this process has resident, where the system says it.
+pub fn resident_memory() -> Option<u64> {
+    bytes(&fs::read_to_string(STATUS).ok()?, "VmRSS:")
+}
+
 /// The value of a line such as `VmHWM:     1234 kB`.
 fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

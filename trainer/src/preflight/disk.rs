@@ -5,6 +5,7 @@ use model::checkpoint::Dtype;
 use tui::format;
 
 use super::Findings;
+use crate::monitor::DiskSpace;
 use crate::recipe::{Optim, Recipe, RunSettings};
 
 /// What a run writes.
@@ -63,7 +64,7 @@ impl Saving {
 
 /// Adds whether the checkpoints of a run fit the disk of `output`.
 pub fn disk_room(findings: &mut Findings, saving: Saving, run: &RunSettings, output: &Path) {
-    let Some(free) = free_bytes(output) else {
+    let Some(DiskSpace { free, .. }) = DiskSpace::of(output) else {
         return;
     };
     let (size, count) = (saving.checkpoint_bytes(), saving.num_checkpoints(run));
@@ -81,18 +82,6 @@ pub fn disk_room(findings: &mut Findings, saving: Saving, run: &RunSettings, out
             "set save_total_limit lower or save_steps higher, or another --output",
         );
     }
-}
-
-/// What this user may still write there.
-#[cfg(unix)]
-fn free_bytes(dir: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(dir).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -125,6 +125,14 @@ choices! {
         Rollback = "rollback",
     }
 
+    /// Who else is told of a run's metrics.
+    pub enum ReportTo {
+        /// TensorBoard, through event files in the run's folder `tensorboard/`.
+        Tensorboard = "tensorboard",
+        /// Prometheus, through the run's file `metrics.prom`.
+        Prometheus = "prometheus",
+    }
+
     /// The assistant turns that are trained on.
     pub enum TrainTurns {
         /// Every assistant turn of a conversation.

@@ -23,6 +23,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// One word of a list, or several.
     Choices(&'static [&'static str]),
+    /// Some words of a list or none of them; `none` is no word of it.
+    Subset(&'static [&'static str]),
     /// A path.
     Path,
     /// One name.
@@ -66,6 +68,16 @@ impl Kind {
                 let known = |item: &Value| item.as_str().is_some_and(|word| words.contains(&word));
                 (!items.is_empty() && items.iter().all(known)).then(|| value.clone())
             }
+            (Self::Subset(_), Value::String(word)) => {
+                self.accept(&Value::Array(vec![word.clone().into()]))
+            }
+            (Self::Subset(words), Value::Array(items)) => {
+                let known = |item: &Value| item.as_str().is_some_and(|word| words.contains(&word));
+                match items.as_slice() {
+                    [Value::String(word)] if word == "none" => Some(Value::Array(Vec::new())),
+                    items => items.iter().all(known).then(|| value.clone()),
+                }
+            }
             (Self::Path | Self::Name, Value::String(text)) => {
                 (!text.is_empty()).then(|| value.clone())
             }
@@ -108,6 +120,7 @@ impl Kind {
             self,
             Self::Choice(_)
                 | Self::Choices(_)
+                | Self::Subset(_)
                 | Self::Path
                 | Self::Name
                 | Self::Paths
@@ -139,6 +152,9 @@ impl fmt::Display for Kind {
             },
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Choices(words) => write!(f, "one of {}, or a list of them", words.join(", ")),
+            Self::Subset(words) => {
+                write!(f, "one of {}, a list of them, or none", words.join(", "))
+            }
             Self::Path => f.write_str("a path in quotes"),
             Self::Name => f.write_str("a name in quotes"),
             Self::Paths => f.write_str("a path in quotes, or a list of them"),
@@ -224,6 +240,20 @@ mod tests {
             assert_eq!(spelled(&Value::Float(x)), spelling);
             assert_eq!(spelling.parse::<Value>().expect("TOML"), Value::Float(x));
         }
+    }
+
+    #[test]
+    fn a_subset_may_be_empty_and_none_is_alone() {
+        let kind = Kind::Subset(&["a", "b"]);
+        let list = |text: &str| text.parse::<Value>().expect("TOML");
+        for text in ["'none'", "[]", "['none']"] {
+            assert_eq!(kind.accept(&list(text)), Some(list("[]")), "{text}");
+        }
+        assert_eq!(kind.accept(&list("'b'")), Some(list("['b']")));
+        for text in ["['a', 'none']", "'c'", "true", "[1]"] {
+            assert_eq!(kind.accept(&list(text)), None, "{text}");
+        }
+        assert_eq!(kind.to_string(), "one of a, b, a list of them, or none");
     }
 
     #[test]

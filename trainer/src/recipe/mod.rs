@@ -38,8 +38,8 @@ pub use alert_rule::{AlertRule, Side};
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
     LoraTarget, LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch,
-    Optim, PolicyLossType, PreferenceLossType, Preflight, ScaleRewards, SftLossType, StageName,
-    TrainTurns, UnknownWord,
+    Optim, PolicyLossType, PreferenceLossType, Preflight, ReportTo, ScaleRewards, SftLossType,
+    StageName, TrainTurns, UnknownWord,
 };
 pub use error::{Origin, RecipeError, RecipeErrors};
 pub use kind::Kind;

@@ -184,7 +184,7 @@ fn word_hint(key: &Key, value: &Value) -> Option<String> {
 
 /// The first word that a key of several words does not take, and the nearest one that it does.
 fn unknown_word<'a>(key: &Key, value: &'a Value) -> Option<(&'a str, &'static str)> {
-    let Kind::Choices(words) = key.spec.kind else {
+    let (Kind::Choices(words) | Kind::Subset(words)) = key.spec.kind else {
         return None;
     };
     let word = words_of(value)

@@ -138,6 +138,11 @@ pub(super) const fn choices(words: &'static [&'static str]) -> Spec {
     Spec::new(Kind::Choices(words))
 }
 
+/// A key that takes some of these words, or none.
+pub(super) const fn subset(words: &'static [&'static str]) -> Spec {
+    Spec::new(Kind::Subset(words))
+}
+
 /// Declares a settings struct and the schema of its keys: see the module's documentation.
 macro_rules! settings {
     (

@@ -9,11 +9,11 @@ use telemetry::metric::Better;
 use super::alert_rule::AlertRule;
 use super::choices::{
     Dtype, GradientCheckpointing, LoraTarget, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
-    Preflight,
+    Preflight, ReportTo,
     StageName::{self, Cpt, Po, Rl},
 };
 use super::kind::{Kind, MAX_COUNT};
-use super::schema::{Spec, boolean, choice, choices, float, integer, settings};
+use super::schema::{Spec, boolean, choice, choices, float, integer, settings, subset};
 
 const EVERY_STAGE: &[StageName] = &StageName::ALL;
 
@@ -147,6 +147,10 @@ settings! {
         early_stopping_threshold: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// Steps between progress lines; the event log has every step.
         logging_steps: usize = integer(1, MAX_COUNT).default("10").except(Rl, "1");
+        /// Programs that have the run's metrics too: tensorboard as event files in the run's folder
+        /// tensorboard/, prometheus as metrics.prom, for node_exporter's textfile collector. One that
+        /// cannot be written is a warning.
+        report_to: Vec<ReportTo> = subset(ReportTo::NAMES).default("[]");
         /// A loss or gradient norm that is not finite: stop ends the run, skip leaves the step out,
         /// rollback goes back to the newest checkpoint and on with the records after those of the
         /// step. After the third time without a new checkpoint it ends the run.

@@ -57,7 +57,8 @@ pub struct Group {
 }
 
 impl Sampler {
-    /// `num_generations` completions of each prompt, judged. `None` where the user stopped it.
+    /// `num_generations` completions of each prompt, [drawn](Self::draw) and [judged](Self::judge).
+    /// `None` where the user stopped it.
     ///
     /// # Errors
     /// A completion cannot be decoded.
@@ -69,6 +70,21 @@ impl Sampler {
         sampling: SamplingOptions,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Group>>, TrainError> {
+        let completions = self.draw(model, &prompts, num_generations, sampling, should_stop);
+        let judge = |completions| self.judge(prompts, num_generations, completions);
+        completions.map(judge).transpose()
+    }
+
+    /// `num_generations` completions of each prompt, prompt after prompt. `None` where the user
+    /// stopped it.
+    pub fn draw(
+        &self,
+        model: &CausalLm,
+        prompts: &[Prompt],
+        num_generations: usize,
+        sampling: SamplingOptions,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Option<Vec<Completion>> {
         let requests: Vec<Request> = prompts
             .iter()
             .flat_map(|prompt| {
@@ -84,25 +100,34 @@ impl Sampler {
             stop_tokens: self.tokenizer.stop_ids(),
             max_batch_size: self.max_batch_size,
         };
-        let Some(completions) = generate(model, &requests, &options, should_stop) else {
-            return Ok(None);
-        };
+        generate(model, &requests, &options, should_stop)
+    }
+
+    /// The groups of these prompts, each completion with its text and reward.
+    ///
+    /// # Errors
+    /// A completion cannot be decoded.
+    pub fn judge(
+        &self,
+        prompts: Vec<Prompt>,
+        num_generations: usize,
+        completions: Vec<Completion>,
+    ) -> Result<Vec<Group>, TrainError> {
         let mut completions = completions.into_iter();
-        let groups = prompts
+        prompts
             .into_iter()
             .map(|prompt| {
                 let rollouts = completions
                     .by_ref()
                     .take(num_generations)
-                    .map(|completion| self.judge(&prompt, completion))
+                    .map(|completion| self.judge_one(&prompt, completion))
                     .collect::<Result<_, _>>()?;
                 Ok(Group { prompt, rollouts })
             })
-            .collect::<Result<_, TrainError>>()?;
-        Ok(Some(groups))
+            .collect()
     }
 
-    fn judge(&self, prompt: &Prompt, completion: Completion) -> Result<Rollout, TrainError> {
+    fn judge_one(&self, prompt: &Prompt, completion: Completion) -> Result<Rollout, TrainError> {
         let text = self.tokenizer.tokenizer().decode(&completion.tokens)?;
         let attempt = Attempt {
             prompt: &prompt.text,
@@ -176,6 +201,12 @@ impl Group {
         let completions = self.rollouts.iter();
         let completions = completions.map(|rollout| rollout.completion.tokens.len());
         self.prompt.ids.len() + completions.sum::<usize>()
+    }
+
+    /// Tokens of its prompt and of each completion.
+    pub fn lengths(&self) -> (usize, Vec<usize>) {
+        let completions = self.rollouts.iter().map(|r| r.completion.tokens.len());
+        (self.prompt.ids.len(), completions.collect())
     }
 
     /// Whether its rewards say nothing: all the same, or none.

@@ -163,13 +163,19 @@ pub(super) fn preference_stage(
                 count = run.max_steps.saturating_sub(taken) * batch[0] * batch[1];
             }
             let records = visited(&pairs, loader, count, settings.max_length)?;
+            // The model is loaded where there is something to compute, and that may take long.
+            let load = || {
+                let taken = context.resumed.as_ref().map_or(0, |(step, _)| *step as u64);
+                context.phase("reference", taken)?;
+                load()
+            };
             let computed = reference_logprobs(
                 &run_dir.path().join(name),
                 &key,
                 &pairs,
                 &records,
                 data.per_device_train_batch_size,
-                load,
+                &load,
                 &|| interrupter.should_stop(),
             )?;
             reference = computed.ok_or(TrainError::Stopped { step: 0 })?;

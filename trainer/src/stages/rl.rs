@@ -23,6 +23,7 @@ use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
 use crate::forward::Forward;
+use crate::monitor::{Part, StepMeter};
 use crate::preflight::{Findings, Probe};
 use crate::recipe::{PolicyLossType, RlSettings, StageName};
 use crate::rollout::{
@@ -160,6 +161,7 @@ impl Rl {
         &mut self,
         step: u64,
         model: &CausalLm,
+        meter: &StepMeter,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), TrainError> {
         let [prompts_per_batch, num_batches] = self.batch;
@@ -177,15 +179,17 @@ impl Rl {
                 .map(|&record| self.prompts.get(record))
                 .collect::<Result<Vec<Prompt>, _>>()?;
             let sampling = self.sampling(step ^ (self.times_back << 32) ^ (round << 48));
-            let groups =
-                self.sampler
-                    .sample(model, prompts, num_generations, sampling, should_stop)?;
-            let Some(groups) = groups else {
+            let (sampler, num) = (&self.sampler, num_generations);
+            let drawn = meter.time(Part::Rollout, || {
+                sampler.draw(model, &prompts, num, sampling, should_stop)
+            });
+            let Some(drawn) = drawn else {
                 // The checkpoint that is saved now must not have passed these prompts.
                 self.loader.restore(before)?;
                 return Err(TrainError::Stopped { step: step - 1 });
             };
-            for group in groups {
+            let judge = || sampler.judge(prompts, num, drawn);
+            for group in meter.time(Part::Reward, judge)? {
                 if self.settings.dynamic_sampling == 0 || !group.has_no_variance() {
                     kept.push(sampled.len());
                 }
@@ -196,13 +200,14 @@ impl Rl {
             }
         }
         self.count_sources(&records, &sampled, &kept);
+        meter.add_sampling(sampled.iter().map(Group::lengths));
         self.step.rollouts = rollout_metrics(&sampled);
         if self.settings.dynamic_sampling > 0 {
             let fields = &mut self.step.rollouts;
             fields.set("sampling/groups", sampled.len() as u64);
             fields.set("sampling/groups_kept", kept.len() as u64);
         }
-        self.train_on(model, &mut sampled, &kept);
+        self.train_on(model, meter, &mut sampled, &kept);
         self.step.samples = sampled
             .iter()
             .enumerate()
@@ -225,7 +230,13 @@ impl Rl {
     }
 
     /// Gives the kept groups their advantages and cuts them into micro-batches.
-    fn train_on(&mut self, model: &CausalLm, sampled: &mut [Group], kept: &[usize]) {
+    fn train_on(
+        &mut self,
+        model: &CausalLm,
+        meter: &StepMeter,
+        sampled: &mut [Group],
+        kept: &[usize],
+    ) {
         let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
         let without_adapters;
         let reference = match &self.reference {
@@ -238,16 +249,20 @@ impl Rl {
         };
         let penalties = match (reference, self.settings.loss_type) {
             (Some(reference), PolicyLossType::Rloo) => {
-                self.divergence_penalties(&groups, reference)
+                let penalties = || self.divergence_penalties(&groups, reference);
+                meter.time(Part::Reference, penalties)
             }
             _ => Vec::new(),
         };
         Group::set_advantages(&mut groups, options::estimator(&self.settings), &penalties);
         let mut batches = self.micro_batches(&groups);
         if let Some(reference) = reference {
-            for batch in &mut batches {
-                batch.set_reference(reference, self.settings.temperature);
-            }
+            meter.time(Part::Reference, || {
+                for batch in &mut batches {
+                    batch.set_reference(reference, self.settings.temperature);
+                    meter.add_forward(&batch.tokens());
+                }
+            });
         }
         self.current = batches;
         let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
@@ -325,12 +340,13 @@ impl Stage for Rl {
         &mut self,
         step: u64,
         model: &CausalLm,
+        meter: &StepMeter,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
         let is_due = (step - 1).is_multiple_of(self.settings.num_iterations as u64);
         if is_due || self.current.is_empty() {
-            self.rollout(step, model, should_stop)?;
+            self.rollout(step, model, meter, should_stop)?;
         }
         let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
         if let Some(sft) = &mut self.sft {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use datasets::packing::pack;
-use datasets::{Loader, LoaderState, Order, Shard, TokenBatch, Truncation, TruncationReport};
+use datasets::{Loader, LoaderState, Order, Shard, TokenBatch, Truncation};
 use losses::SupervisedLoss;
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,12 @@ use telemetry::event::{DataSource, EvaluationRow};
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, supervised_logprobs};
+use crate::monitor::StepMeter;
 use crate::preflight::spread;
 use crate::recipe::StageName;
 use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
+use crate::stages::left_out::left_out;
 
 pub use objective::Objective;
 pub use sequences::{Sequence, Sequences};
@@ -216,6 +218,7 @@ impl Stage for Supervised {
         &mut self,
         step: u64,
         _model: &CausalLm,
+        _meter: &StepMeter,
         _should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<SupervisedBatch>, TrainError> {
         let mut batches = Vec::new();
@@ -352,33 +355,10 @@ impl Stage for Supervised {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match self.train.skipped().total() {
-            0 => {}
-            n => warnings.push(format!(
-                "{n} bad lines were left out (on_bad_record = skip)"
-            )),
-        }
-        let TruncationReport {
-            num_records,
-            num_truncated,
-            num_without_supervision,
-            ..
-        } = self.truncation.report();
-        if num_truncated > 0 {
-            warnings.push(format!(
-                "{num_truncated} of {num_records} records were cut to max_length = {}",
-                self.shape.max_length
-            ));
-        }
-        if num_without_supervision > 0 {
-            warnings.push(format!(
-                "{num_without_supervision} of {num_records} records were left out: nothing in \
-                 their first {} tokens is supervised",
-                self.shape.max_length
-            ));
-        }
-        warnings
+        let length = self.shape.max_length;
+        let why = format!("nothing in their first {length} tokens is supervised");
+        let (num_skipped, report) = (self.train.skipped().total(), self.truncation.report());
+        left_out("records", num_skipped, &report, length, &why)
     }
 
     fn state(&self) -> Value {

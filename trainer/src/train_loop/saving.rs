@@ -36,6 +36,7 @@ impl Training {
                 .as_ref()
                 .map(|w| w.state().clone())
                 .unwrap_or_default(),
+            lacks_evaluation: self.lacks_evaluation,
             base: self.base.clone(),
             has_checksums: true,
         };

@@ -174,12 +174,12 @@ pub(super) const ROWS: &[Row] = &[
         &["auto_resume_from_checkpoints"],
         NotNeeded("a run goes on from its newest checkpoint"),
     ),
+    (&["use_tensorboard"], By(convert::report_to)),
     (
         &[
             "wandb_*",
             "mlflow_*",
             "comet_*",
-            "use_tensorboard",
             "use_wandb",
             "use_mlflow",
             "debug",

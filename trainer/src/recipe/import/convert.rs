@@ -281,6 +281,24 @@ pub(super) fn lora_of_trl(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
+/// Programs that a run reports to: TensorBoard is one of Keep's, axolotl's switch for it too.
+pub(super) fn report_to(carrier: &mut Carrier<'_>, item: &Item) {
+    let why = "the run directory has every step; `trainer watch` shows it";
+    let named = match &item.value {
+        Yaml::List(items) => items.iter().filter_map(Yaml::text).collect(),
+        value => Vec::from_iter(value.text()),
+    };
+    let is_on = item.key == "use_tensorboard" && item.value.boolean() == Some(true);
+    match named.contains(&"tensorboard") || is_on {
+        false => carrier.leave(item, format!("not needed: {why}")),
+        true if named.len() < 2 => carrier.offer(item, "report_to", &text("tensorboard")),
+        true => {
+            let why = format!("but only to tensorboard: {why}");
+            carrier.offer_changed(item, "report_to", &text("tensorboard"), &why);
+        }
+    }
+}
+
 /// Keep trains on assistant turns alone.
 pub(super) fn assistant_turns(carrier: &mut Carrier<'_>, item: &Item) {
     let why = "only a conversation's assistant turns are trained on";

@@ -181,6 +181,24 @@ fn a_value_that_two_keys_give_is_the_first_ones() {
 }
 
 #[test]
+fn tensorboard_goes_along_and_other_loggers_stay() {
+    let some = trl("packing: false\nreport_to: [wandb, tensorboard]");
+    has(&some, "report_to = [\"tensorboard\"]");
+    let note = some.notes.iter().find(|note| note.key == "report_to");
+    assert!(note.is_some_and(|note| note.carried && note.why.contains("only to tensorboard")));
+    let axolotl = |text| imported(Program::Axolotl, text, Some(StageName::Sft));
+    has(
+        &axolotl("use_tensorboard: true\n"),
+        "report_to = [\"tensorboard\"]  # use_tensorboard",
+    );
+    lacks(
+        &axolotl("use_tensorboard: false\n"),
+        "use_tensorboard",
+        "not needed",
+    );
+}
+
+#[test]
 fn no_row_is_shadowed_by_an_earlier_one() {
     for rows in [trl::ROWS, axolotl::ROWS] {
         let names: Vec<&str> = rows

@@ -168,11 +168,11 @@ pub(super) const ROWS: &[Row] = &[
             "logging_strategy",
             "logging_first_step",
             "logging_dir",
-            "report_to",
             "run_name",
         ],
         NotNeeded("the run directory has every step; `trainer watch` shows it"),
     ),
+    (&["report_to"], By(convert::report_to)),
     (
         &[
             "log_completions",

@@ -22,9 +22,11 @@ use telemetry::event::DataSource;
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
+use crate::monitor::{Part, StepMeter};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
 use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
+use crate::stages::left_out::left_out;
 use metrics::pair_metrics;
 use objective::{PairValues, StepCounts, objective};
 use pairs::{Pair, PairBatch, Pairs};
@@ -203,6 +205,7 @@ impl Stage for Preference {
         &mut self,
         _step: u64,
         model: &CausalLm,
+        meter: &StepMeter,
         _should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<PreferenceBatch>, TrainError> {
         let [batch_size, accumulation] = self.batch;
@@ -218,11 +221,12 @@ impl Stage for Preference {
             .collect();
         self.counts = counts(batches.iter().map(|b| &b.batch));
         if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
-            self.counts.drift = self.drift(model, &pairs)?;
+            let drift = || self.drift(model, &pairs);
+            self.counts.drift = meter.time(Part::Reference, drift)?;
         }
         let crosses = self.settings.loss_type.iter().any(|l| l.crosses_pairs());
         if crosses && accumulation > 1 {
-            self.look_ahead(model, &mut batches);
+            meter.time(Part::Reference, || self.look_ahead(model, &mut batches));
         }
         self.record = Record::default();
         Ok(batches)
@@ -337,28 +341,10 @@ impl Stage for Preference {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match self.train.pairs.skipped().total() {
-            0 => {}
-            n => warnings.push(format!(
-                "{n} bad lines were left out (on_bad_record = skip)"
-            )),
-        }
-        let report = self.truncation.report();
-        if report.num_truncated > 0 {
-            warnings.push(format!(
-                "{} of {} pairs were cut to max_length = {}",
-                report.num_truncated, report.num_records, self.settings.max_length
-            ));
-        }
-        if report.num_without_supervision > 0 {
-            warnings.push(format!(
-                "{} of {} pairs were left out: of one of their answers nothing is within \
-                 max_length = {}",
-                report.num_without_supervision, report.num_records, self.settings.max_length
-            ));
-        }
-        warnings
+        let length = self.settings.max_length;
+        let why = format!("of one of their answers nothing is within max_length = {length}");
+        let (num_skipped, report) = (self.train.pairs.skipped().total(), self.truncation.report());
+        left_out("pairs", num_skipped, &report, length, &why)
     }
 
     fn sources(&self) -> Vec<DataSource> {
