@@ -9,10 +9,9 @@ use std::time::Duration;
 use telemetry::{Clock, ControlAction, ControlBox, RunDir, TelemetryError};
 
 use crate::app::{App, Msg};
-use folder::find_runs;
 use run_source::RunSource;
 
-pub use folder::{Expected, run_name};
+pub use folder::{Expected, find_runs, run_name};
 
 /// Where a viewer's messages about runs come from.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::source::{Expected, Source};
 use crate::theme::Theme;
 
 /// The folder of recorded runs, `NAME.jsonl` with `NAME.samples.jsonl`.
-fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
@@ -24,7 +24,7 @@ fn run_with(events: &[u8], samples: Option<&[u8]>) -> (tempfile::TempDir, RunDir
     (dir, run)
 }
 
-fn put_run(path: &Path, events: &[u8], samples: Option<&[u8]>) -> RunDir {
+pub(crate) fn put_run(path: &Path, events: &[u8], samples: Option<&[u8]>) -> RunDir {
     let run = RunDir::create(path).unwrap();
     std::fs::write(run.recipe_file(), "").unwrap();
     if !events.is_empty() {
