@@ -26,6 +26,7 @@ mod preflight;
 mod program;
 mod recompute;
 mod replay;
+mod report;
 mod sft_options;
 mod tidy;
 mod trl;
