@@ -43,15 +43,10 @@ impl Line {
     /// that two processes wrote into at once. A missing version or time is 0.
     pub fn parse(json: &[u8]) -> Option<Self> {
         let mut line: Map<String, Value> = serde_json::from_slice(json).ok()?;
-        let Some(Value::String(kind)) = line.shift_remove("kind") else {
-            return None;
-        };
-        let mut number = |name| {
-            line.shift_remove(name)
-                .and_then(|value| value.as_u64())
-                .unwrap_or(0)
-        };
+        let kind = line.get("kind")?.as_str()?.to_owned();
+        let number = |name| line.get(name).and_then(Value::as_u64).unwrap_or(0);
         let (version, time_ms) = (number("v"), number("time"));
+        line.retain(|name, _| !matches!(name.as_str(), "v" | "time" | "kind"));
         Some(Self {
             version,
             time_ms,

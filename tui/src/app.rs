@@ -193,7 +193,8 @@ impl App {
             return;
         }
         // The newest process is what a person wants to see; where two train at once, the first stays.
-        let is_newer = self.runs[number].store.started_ms() > self.runs[shown].store.started_ms();
+        let started_ms = |number: usize| self.runs[number].head().started_ms();
+        let is_newer = started_ms(number) > started_ms(shown);
         let is_over = !self.runs[shown].is_lively(self.now_ms);
         if is_newer && is_over {
             self.show_run(number);
@@ -226,6 +227,14 @@ impl App {
             (Some(frozen), _) => (&frozen.0, frozen.1),
             (None, Some(run)) => (&run.store, self.now_ms),
             (None, None) => (Store::none(), self.now_ms),
+        }
+    }
+
+    /// How the run is doing, for the lines at the top.
+    pub fn head(&self) -> &Store {
+        match (&self.frozen, self.run()) {
+            (None, Some(run)) => run.head(),
+            _ => self.shown().0,
         }
     }
 

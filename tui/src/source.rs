@@ -9,6 +9,7 @@ use std::time::Duration;
 use telemetry::{Clock, ControlAction, ControlBox, RunDir, TelemetryError};
 
 use crate::app::{App, Msg};
+use crate::store::journal::Level;
 use run_source::RunSource;
 
 pub use folder::{Expected, find_runs, run_name};
@@ -81,7 +82,7 @@ impl Source {
             self.runs.push(run);
         }
         if is_first {
-            let last_event = |number: &usize| app.runs()[*number].store.last_event_ms;
+            let last_event = |number: &usize| app.runs()[*number].head().last_event_ms;
             if let Some(latest) = (0..self.runs.len()).max_by_key(last_event) {
                 app.show_run(latest);
             }
@@ -97,21 +98,16 @@ impl Source {
         }
     }
 
-    /// Puts a request into a run's control box and tells the viewer its id.
-    ///
-    /// # Errors
-    /// Where the box cannot be written to.
-    pub fn ask(
-        &self,
-        number: usize,
-        action: ControlAction,
-        app: &mut App,
-        clock: &dyn Clock,
-    ) -> Result<(), TelemetryError> {
-        if let Some(run) = self.runs.get(number) {
-            let request = ControlBox::new(&RunDir::open(run.path())?).send(action, clock)?;
-            app.update(Msg::Asked(number, action, request.id));
-        }
-        Ok(())
+    /// Puts a request into a run's control box, and tells the viewer its id or why that cannot be done.
+    pub fn ask(&self, number: usize, action: ControlAction, app: &mut App, clock: &dyn Clock) {
+        let Some(run) = self.runs.get(number) else {
+            return;
+        };
+        let sent =
+            RunDir::open(run.path()).and_then(|dir| ControlBox::new(&dir).send(action, clock));
+        app.update(match sent {
+            Ok(request) => Msg::Asked(number, action, request.id),
+            Err(error) => Msg::Notice(Level::Warning, format!("cannot ask the run: {error}")),
+        });
     }
 }

@@ -157,34 +157,30 @@ impl Viewer {
         let is_any = !effects.is_empty();
         for effect in effects {
             let result = match effect {
-                Effect::Ask(run, action) => self
-                    .source
-                    .ask(run, action, &mut self.app, &self.clock)
-                    .map(|()| None)
-                    .map_err(|error| format!("cannot ask the run: {error}")),
+                Effect::Ask(run, action) => {
+                    self.source.ask(run, action, &mut self.app, &self.clock);
+                    continue;
+                }
                 Effect::Export(name, text) => {
-                    telemetry::atomic::write_atomic(Path::new(&name), text)
-                        .map(|()| Some(format!("written: {name}")))
-                        .map_err(|error| error.to_string())
+                    let written = telemetry::atomic::write_atomic(Path::new(&name), text);
+                    let done = written.map(|()| format!("written: {name}"));
+                    done.map_err(|error| error.to_string())
                 }
                 Effect::Copy(text) => {
                     execute!(std::io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
-                    Ok(Some("copied, where the terminal allows it".to_owned()))
+                    Ok("copied, where the terminal allows it".to_owned())
                 }
                 Effect::Mouse(true) => {
                     execute!(std::io::stdout(), EnableMouseCapture)?;
-                    Ok(Some(
-                        "the mouse clicks and scrolls here; m gives it back".to_owned(),
-                    ))
+                    Ok("the mouse clicks and scrolls here; m gives it back".to_owned())
                 }
                 Effect::Mouse(false) => {
                     execute!(std::io::stdout(), DisableMouseCapture)?;
-                    Ok(Some("the mouse is the terminal's again".to_owned()))
+                    Ok("the mouse is the terminal's again".to_owned())
                 }
             };
             match result {
-                Ok(Some(text)) => self.app.update(Msg::Notice(Level::Note, text)),
-                Ok(None) => {}
+                Ok(text) => self.app.update(Msg::Notice(Level::Note, text)),
                 Err(text) => self.app.update(Msg::Notice(Level::Warning, text)),
             }
         }

@@ -90,7 +90,7 @@ impl App {
                 None => self.notify(Level::Note, "nothing to copy here".to_owned()),
             },
             Action::Pause => {
-                let is_paused = self.run().is_some_and(|run| run.store.is_paused());
+                let is_paused = self.run().is_some_and(|run| run.head().is_paused());
                 self.ask(match is_paused {
                     true => ControlAction::Continue,
                     false => ControlAction::Pause,
@@ -112,7 +112,7 @@ impl App {
     /// Whether the run can be asked for something; where it cannot, the user is told why.
     fn may_ask(&mut self) -> bool {
         let Some(run) = self.run() else { return false };
-        let status = run.store.status(self.now_ms);
+        let status = run.head().status(self.now_ms);
         let why_not = match self.access {
             Access::ReadOnly => "this viewer only looks (--read-only)".to_owned(),
             Access::Control if status.is_over() => {

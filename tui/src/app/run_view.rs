@@ -23,6 +23,8 @@ pub struct RunView {
     /// Whether its curves are drawn beside those of the run that is looked at.
     pub is_marked: bool,
     asked: VecDeque<Asked>,
+    /// What the end of the log says, while the whole of it is being read.
+    end: Option<Box<Store>>,
     /// Whether the store holds the whole log so far, not a glance.
     is_whole: bool,
 }
@@ -66,13 +68,14 @@ impl RunView {
             reading: Some(0),
             is_marked: false,
             asked: VecDeque::new(),
+            end: None,
             is_whole: false,
         }
     }
 
     /// Takes in what happened. Returns whether a process began to work on the run.
     pub(super) fn update(&mut self, message: RunMsg) -> bool {
-        let started_ms = self.store.started_ms();
+        let started_ms = self.head().started_ms();
         match message {
             RunMsg::Glance(lines) => {
                 self.store = Store::default();
@@ -84,25 +87,32 @@ impl RunView {
             }
             RunMsg::Lines { lines, at_end } => {
                 if !self.is_whole {
-                    (self.store, self.is_whole) = (Store::default(), true);
+                    self.end = Some(Box::new(std::mem::take(&mut self.store)));
+                    (self.reading, self.is_whole) = (Some(0), true);
                 }
                 self.reading = match at_end {
                     true => None,
                     false => Some(self.reading.unwrap_or(0) + lines.len() as u64),
                 };
                 lines.into_iter().for_each(|line| self.store.fold(line));
+                self.end.take_if(|_| at_end);
             }
             RunMsg::SamplesRestarted => self.browser.clear(),
             RunMsg::Samples(entries) => self.browser.extend(entries),
             RunMsg::Sample(entry, text) => self.browser.set_text(entry, *text),
         }
         self.answer();
-        self.store.started_ms() != started_ms
+        self.head().started_ms() != started_ms
+    }
+
+    /// How the run is doing: also while its log is still being read, when the store only knows how it was.
+    pub fn head(&self) -> &Store {
+        self.end.as_deref().unwrap_or(&self.store)
     }
 
     /// Whether a trainer seems to be at work on it.
     pub fn is_lively(&self, now_ms: u64) -> bool {
-        self.store.status(now_ms).is_lively()
+        self.head().status(now_ms).is_lively()
     }
 
     /// Samples to be read and sent back as [`RunMsg::Sample`].

@@ -213,6 +213,15 @@ impl Curve {
         &self.abandoned
     }
 
+    /// What all the buckets take.
+    #[cfg(test)]
+    pub fn num_bytes(&self) -> usize {
+        let ends = self.ends.iter().map(|end| end.buckets.capacity());
+        let tails = self.abandoned.iter().map(Vec::capacity);
+        let buckets = self.live.capacity() + ends.chain(tails).sum::<usize>();
+        buckets * size_of::<Bucket>()
+    }
+
     /// The last step and its raw value, which may be NaN.
     pub fn latest(&self) -> Option<(u64, f64)> {
         self.latest

@@ -48,12 +48,12 @@ impl Store {
             Event::Data(data) => self.data = Some(data),
             Event::Warning(Warning { message, step, .. }) => {
                 self.journal
-                    .push(time, Level::Warning, step, clean(&message));
+                    .push(time, Level::Warning, step, sentence(&message));
             }
             Event::Preflight(preflight) => {
                 for message in &preflight.warnings {
                     self.journal
-                        .push(time, Level::Warning, None, clean(message));
+                        .push(time, Level::Warning, None, sentence(message));
                 }
                 self.preflight = Some(preflight);
             }
@@ -275,11 +275,16 @@ impl Store {
     fn failed(&mut self, time: u64, failed: Failed) {
         self.pace.end_phase(time);
         self.end = Some(Status::Failed);
-        let message = clean(&failed.message);
+        let message = sentence(&failed.message);
         self.journal
             .push(time, Level::Alert, self.last_step, message.clone());
         self.failure = Some(message);
     }
+}
+
+/// A message in one line, its hint after it.
+fn sentence(message: &str) -> String {
+    message.lines().map(clean).collect::<Vec<_>>().join("  ")
 }
 
 fn of_gpu(gpu: &Gpu) -> Vec<(&'static str, f64)> {

@@ -113,6 +113,12 @@ impl Store {
         self.evaluations.back()
     }
 
+    /// The alert that holds on a metric: the rule's first word is the metric's name.
+    pub fn alert_on(&self, metric: &str) -> Option<&Raised> {
+        let is_on = |alert: &&Raised| alert.rule.split_whitespace().next() == Some(metric);
+        self.alerts.iter().rev().find(is_on)
+    }
+
     /// When the process began that works on it now; `None` before the first.
     pub fn started_ms(&self) -> Option<u64> {
         self.started_ms

@@ -92,7 +92,7 @@ impl Timeline {
         let keep = self.points.partition_point(|point| point.step <= from_step);
         if keep < self.points.len() {
             // The step may lie between two points that are kept.
-            let at = self.point(from_step as f64);
+            let at = self.point(from_step, keep);
             self.points.truncate(keep);
             if self.points.last().is_none_or(|last| last.step < from_step) && from_step > 0 {
                 self.points.push(Point {
@@ -106,10 +106,32 @@ impl Timeline {
 
     /// Where the end of a step lies.
     pub fn x(&self, axis: XAxis, step: u64) -> f64 {
+        let after = self.points.partition_point(|point| point.step < step);
+        self.x_before(axis, step, after)
+    }
+
+    /// Where the ends of steps lie, by rising step.
+    pub fn xs(&self, axis: XAxis, steps: impl Iterator<Item = u64>) -> Vec<f64> {
+        let mut after = 0;
+        let x = |step| {
+            while self
+                .points
+                .get(after)
+                .is_some_and(|point| point.step < step)
+            {
+                after += 1;
+            }
+            self.x_before(axis, step, after)
+        };
+        steps.map(x).collect()
+    }
+
+    /// Where a step lies that is not after the point of that number.
+    fn x_before(&self, axis: XAxis, step: u64, after: usize) -> f64 {
         match axis {
             XAxis::Step => step as f64,
-            XAxis::Tokens => self.point(step as f64).tokens,
-            XAxis::Time => self.point(step as f64).ms,
+            XAxis::Tokens => self.point(step, after).tokens,
+            XAxis::Time => self.point(step, after).ms,
         }
     }
 
@@ -150,25 +172,24 @@ impl Timeline {
         self.counted_ms = Some(time_ms.max(from));
     }
 
-    /// Between two points by proportion, and nothing before the first.
-    fn point(&self, step: f64) -> Point {
-        let at = self.points.partition_point(|p| (p.step as f64) < step);
-        let Some(after) = self.points.get(at) else {
+    /// A step between the point of that number and the one before it, by proportion; nothing before the first.
+    fn point(&self, step: u64, after: usize) -> Point {
+        let Some(end) = self.points.get(after) else {
             return self.points.last().copied().unwrap_or_default();
         };
-        let before = match at.checked_sub(1) {
+        let start = match after.checked_sub(1) {
             Some(before) => self.points[before],
             None => Point::default(),
         };
-        let span = after.step as f64 - before.step as f64;
+        let span = end.step.saturating_sub(start.step) as f64;
         let share = match span > 0.0 {
-            true => (step - before.step as f64) / span,
+            true => step.saturating_sub(start.step) as f64 / span,
             false => 1.0,
         };
         Point {
-            step: step as u64,
-            tokens: before.tokens + share * (after.tokens - before.tokens),
-            ms: before.ms + share * (after.ms - before.ms),
+            step,
+            tokens: start.tokens + share * (end.tokens - start.tokens),
+            ms: start.ms + share * (end.ms - start.ms),
         }
     }
 }

@@ -1,18 +1,13 @@
-//! Pictures against those in `snapshots/`. `INSTA_UPDATE=always cargo test -p tui` writes them anew; look at the
-//! difference before it is committed.
+//! What single screens look like at each size, and what keys do to them.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
-use super::{Played, fixtures, run_with};
+use super::{LARGE, MEDIUM, Played, SMALL, check_text, fixtures, run_with};
 use crate::frame_text::frame_text;
 use crate::theme::Theme;
 use crate::views;
-
-const SMALL: (u16, u16) = (80, 24);
-const MEDIUM: (u16, u16) = (120, 40);
-const LARGE: (u16, u16) = (200, 60);
 
 /// Plays a fixture and keys, and compares the screen.
 fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
@@ -22,17 +17,7 @@ fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
 fn check_later(fixture: &str, age_ms: u64, keys: &str, size: (u16, u16), name: &str) {
     let mut played = Played::new(fixture, age_ms, size);
     played.press(keys);
-    check_frame(&played, name);
-}
-
-fn check_frame(played: &Played, name: &str) {
-    insta::with_settings!({
-        snapshot_path => "../../snapshots",
-        prepend_module_to_snapshot => false,
-        omit_expression => true,
-    }, {
-        insta::assert_snapshot!(name, frame_text(&played.app));
-    });
+    check_text(&frame_text(&played.app), name);
 }
 
 #[test]
@@ -105,7 +90,20 @@ fn each_screen_has_its_keys() {
     check("rl", "2", SMALL, "rl_metrics_80x24");
     check("rl", "2jjl", MEDIUM, "rl_metrics_120x40");
     check("rl", "2/rewards⏎", SMALL, "rl_metrics_filtered_80x24");
-    check("rl", "4", SMALL, "rl_log_80x24");
+    check("rl", "4", SMALL, "rl_data_80x24");
+    check("rl", "4", MEDIUM, "rl_data_120x40");
+    check("sft", "4", LARGE, "sft_data_200x60");
+    check("rl", "5", SMALL, "rl_evaluation_80x24");
+    check("rl", "5", MEDIUM, "rl_evaluation_120x40");
+    check("rl", "5oo", LARGE, "rl_evaluation_200x60");
+    check("rl", "6", SMALL, "rl_system_80x24");
+    check("rl", "6", MEDIUM, "rl_system_120x40");
+    check("sft", "6", LARGE, "sft_system_200x60");
+    check("rl", "7", SMALL, "rl_log_80x24");
+    check("rl", "7o", MEDIUM, "rl_log_warnings_120x40");
+    check("rl", "8", SMALL, "rl_checkpoints_80x24");
+    check("rl", "8j", MEDIUM, "rl_checkpoints_120x40");
+    check("rl", "9", SMALL, "rl_runs_80x24");
     check("rl", "?", SMALL, "rl_help_80x24");
     check("rl", "3?", SMALL, "rl_samples_help_80x24");
 }

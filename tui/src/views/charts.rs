@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
+use super::log;
 use crate::app::App;
 use crate::store::metrics::Metric;
 use crate::widgets::line_chart::{LineChart, Series};
@@ -39,6 +40,10 @@ pub fn chart<'a>(app: &'a App, metric: &'a Metric, style: Style, border: Style) 
             });
         }
     }
+    let border = match store.alert_on(&metric.name) {
+        Some(alert) => log::sign(alert.level, app.theme).1,
+        None => border,
+    };
     LineChart {
         series,
         options: app.charts,

@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::Span;
 use serde_json::Value;
+use telemetry::MetricKey;
 
 use super::notice;
 use crate::app::App;
@@ -133,21 +134,30 @@ fn kept(app: &App, saved: &Saved) -> String {
         .collect();
     let newest = app.shown().0.checkpoints.back();
     let is_newest = newest.is_some_and(|newest| newest.checkpoint.step == saved.checkpoint.step);
-    reasons.retain(|reason| reason != "newest");
+    // The newest and the best are so until a later one is.
+    reasons.retain(|reason| reason != "newest" && reason != "best");
+    let best = newest.and_then(|newest| newest.checkpoint.fields.scalar("best_global_step"));
+    if best == Some(saved.checkpoint.step as f64) {
+        reasons.insert(0, "best".to_owned());
+    }
     if is_newest {
         reasons.insert(0, "newest".to_owned());
     }
     reasons.join(", ")
 }
 
-/// What the trainer measured of it.
+/// The metric that chooses the best one, where this was the best when it was saved.
 fn metric(saved: &Saved) -> String {
-    let fields = saved.checkpoint.fields.iter();
-    let scalars = saved.checkpoint.fields.scalars();
-    let names = fields.filter_map(|(name, value)| Some((name, value.as_str()?)));
-    let words = names.map(|(name, value)| format!("{} {}", clean(name), clean(value)));
-    let numbers = scalars.map(|(name, value)| format!("{} {}", clean(name), format::number(value)));
-    words.chain(numbers).collect::<Vec<_>>().join("  ")
+    let fields = &saved.checkpoint.fields;
+    let is_best = fields.scalar("best_global_step") == Some(saved.checkpoint.step as f64);
+    let name = fields.get("metric_for_best_model").and_then(Value::as_str);
+    match (name, fields.scalar("best_metric")) {
+        (Some(name), Some(value)) if is_best => {
+            let shown = format::value(value, MetricKey::lookup(name));
+            format!("{} {shown}", clean(name))
+        }
+        _ => String::new(),
+    }
 }
 
 /// What one does with it, and the command for that.

@@ -7,16 +7,29 @@ use ratatui::text::{Line, Span};
 use telemetry::event::DataSource;
 
 use super::csv::Csv;
-use super::notice;
+use super::{charts, notice};
 use crate::app::App;
 use crate::format;
 use crate::keymap::Screen;
 use crate::store::Store;
+use crate::store::metrics::Metric;
 use crate::text::{clean, wrap};
 use crate::theme::Theme;
 use crate::widgets::panel::Panel;
 use crate::widgets::share_bar::bar;
 use crate::widgets::table::{Column, Table};
+
+/// What is drawn below the sources: how the model does on each, and how well rows are filled.
+const CHARTS: [&str; 8] = [
+    "loss/*",
+    "supervised_share",
+    "packing_fill",
+    "truncated_share",
+    "frac_reward_zero_std",
+    "completions/mean_length",
+    "num_tokens",
+    "epoch",
+];
 
 /// The orders of the rows.
 const ORDERS: [&str; 3] = ["recipe", "share", "rejected"];
@@ -49,8 +62,29 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
     let findings = findings(store, usize::from(area.width).saturating_sub(4), app.theme);
     let below = (findings.len() as u16 + 2).min(area.height / 2);
-    let heights = [Constraint::Fill(1), Constraint::Length(below)];
-    let [top, bottom] = Layout::vertical(heights).areas(area);
+    let shown: Vec<&Metric> = CHARTS
+        .iter()
+        .flat_map(|name| store.steps.matching(name))
+        .take(usize::from(area.width / 38))
+        .collect();
+    let table_rows = sources.len().max(1) as u16 + 3;
+    let room = area.height.saturating_sub(below);
+    let heights = match room.saturating_sub(table_rows) {
+        8.. if !shown.is_empty() => [
+            Constraint::Length(table_rows.max(room.saturating_sub(14))),
+            Constraint::Fill(1),
+            Constraint::Length(below),
+        ],
+        _ => [
+            Constraint::Fill(1),
+            Constraint::Length(0),
+            Constraint::Length(below),
+        ],
+    };
+    let [top, middle, bottom] = Layout::vertical(heights).areas(area);
+    if middle.height > 0 {
+        charts::row(app, &shown, 0, middle, buffer);
+    }
     let order = ORDERS[app.order(Screen::Data) % ORDERS.len()];
     let step = store.data.as_ref().map_or(0, |data| data.step);
     let inside = Panel::new("sources")
@@ -186,8 +220,9 @@ fn findings(store: &Store, columns: usize, theme: Theme) -> Vec<Line<'static>> {
         },
     ))];
     for warning in &preflight.warnings {
-        let wrapped = wrap(&clean(warning), columns.saturating_sub(2), 3);
-        for (at, text) in wrapped.into_iter().enumerate() {
+        let parts = warning.lines().map(clean);
+        let wrapped = parts.flat_map(|part| wrap(&part, columns.saturating_sub(2), 3));
+        for (at, text) in wrapped.enumerate() {
             let mark = if at == 0 { "▲ " } else { "  " };
             lines.push(Line::from(vec![
                 Span::styled(mark, theme.warn()),
@@ -197,7 +232,13 @@ fn findings(store: &Store, columns: usize, theme: Theme) -> Vec<Line<'static>> {
     }
     let facts = preflight.fields.scalars();
     let facts: Vec<String> = facts
-        .map(|(name, value)| format!("{} {}", clean(name), format::number(value)))
+        .map(|(name, value)| {
+            let shown = match name.ends_with("_bytes") {
+                true => format::bytes(value),
+                false => format::number(value),
+            };
+            format!("{} {shown}", clean(name))
+        })
         .collect();
     for line in wrap(&facts.join("   "), columns, 12) {
         lines.push(Line::styled(line, theme.dim()));

@@ -9,10 +9,11 @@ use telemetry::event::Evaluation;
 use telemetry::metric::{Better, MetricKey};
 
 use super::csv::Csv;
-use super::{headline, notice};
+use super::{charts, headline, notice};
 use crate::app::App;
 use crate::format;
 use crate::keymap::Screen;
+use crate::store::metrics::Metric;
 use crate::text::{clean, wrap};
 use crate::theme::Theme;
 use crate::widgets::panel::Panel;
@@ -163,10 +164,26 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let [top, bottom] = Layout::vertical(heights).areas(area);
     let order = ORDERS[app.order(Screen::Evaluation) % ORDERS.len()];
     let title = format!("{}: {}", clean(&latest.name), shown.metric);
+    let table = table(app, &shown);
+    // The course of the whole beside it, where there is room.
+    let curves: Vec<&Metric> = store.held_out.iter().collect();
+    let beside = usize::from(top.width).saturating_sub(table.width() + 4);
+    let num_charts = (beside / 34).min(curves.len()).min(4);
+    let widths = match num_charts {
+        0 => [Constraint::Fill(1), Constraint::Length(0)],
+        _ => [
+            Constraint::Length(table.width() as u16 + 4),
+            Constraint::Fill(1),
+        ],
+    };
+    let [left, right] = Layout::horizontal(widths).areas(top);
     let inside = Panel::new(title)
         .value(vec![Span::raw(format!("by step, rows {order}"))])
-        .draw(top, buffer);
-    table(app, &shown).draw(inside, buffer);
+        .draw(left, buffer);
+    table.draw(inside, buffer);
+    if num_charts > 0 {
+        charts::row(app, &curves[..num_charts], 0, right, buffer);
+    }
     if bottom.height >= 3 {
         let inside = Panel::new("answers of the latest evaluation").draw(bottom, buffer);
         for (row, line) in inside.rows().zip(texts) {

@@ -1,10 +1,11 @@
 //! What happened, newest first.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use telemetry::clock::rfc3339;
+use telemetry::event::AlertLevel;
 
 use crate::app::App;
 use crate::format;
@@ -30,6 +31,15 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Level::Warning => "log: warnings and alerts",
         Level::Alert => "log: alerts",
     };
+    let [above, area] = Layout::vertical([
+        Constraint::Length(match store.alerts.len() {
+            0 => 0,
+            count => (count as u16 + 2).min(area.height / 3),
+        }),
+        Constraint::Fill(1),
+    ])
+    .areas(area);
+    holding(app, above, buffer);
     let top = app
         .selected(Screen::Log)
         .min(entries.len().saturating_sub(1));
@@ -58,6 +68,42 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         if !draw_entry(entry, columns, app.theme, &mut rows, buffer) {
             break;
         }
+    }
+}
+
+/// The alerts that have not been cleared.
+fn holding(app: &App, area: Rect, buffer: &mut Buffer) {
+    let (store, now_ms) = app.shown();
+    if area.height < 3 {
+        return;
+    }
+    let count = store.alerts.len();
+    let inside = Panel::new("holding now")
+        .value(vec![Span::raw(format::count(count as u64))])
+        .border(app.theme.warn())
+        .draw(area, buffer);
+    let columns = usize::from(inside.width).saturating_sub(2);
+    for (row, alert) in inside.rows().zip(store.alerts.iter().rev()) {
+        let (glyph, style) = sign(alert.level, app.theme);
+        let since = format!(
+            "  for {}",
+            format::age(now_ms.saturating_sub(alert.time_ms))
+        );
+        let room = columns.saturating_sub(2 + crate::text::width(&since));
+        let line = Line::from(vec![
+            Span::styled(format!("{glyph} "), style),
+            Span::raw(crate::text::left(&alert.message, room)),
+            Span::styled(since, app.theme.dim()),
+        ]);
+        buffer.set_line(row.x + 1, row.y, &line, columns as u16);
+    }
+}
+
+/// How an alert looks.
+pub fn sign(level: AlertLevel, theme: Theme) -> (&'static str, Style) {
+    match level {
+        AlertLevel::Warning => ("▲", theme.warn()),
+        AlertLevel::Alarm => ("✖", theme.bad()),
     }
 }
 

@@ -8,7 +8,7 @@ use telemetry::Fields;
 use telemetry::metric::{Better, MetricKey};
 
 use super::headline::{self, Row};
-use super::log::entry_line;
+use super::log::{entry_line, sign};
 use crate::app::App;
 use crate::format;
 use crate::store::journal::{Entry, Level};
@@ -40,7 +40,10 @@ pub fn list(app: &App, (title, rows): (&str, &[Row]), area: Rect, buffer: &mut B
         } else {
             app.theme.bad()
         };
-        let (glyph, glyph_style) = trend(metric, app.theme).unwrap_or((" ", Style::new()));
+        let alert = store.alert_on(&metric.name);
+        let alert = alert.map(|alert| sign(alert.level, app.theme));
+        let course = || trend(metric, app.theme).unwrap_or((" ", Style::new()));
+        let (glyph, glyph_style) = alert.unwrap_or_else(course);
         let line = Line::from(vec![
             Span::raw(left(&clean(name), name_columns)),
             Span::styled(right(&format::value(latest, metric.key), 8), style),
@@ -91,24 +94,23 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
         let row = baseline?.table.iter().find(|row| row.group == group)?;
         row.metrics.scalar(metric)
     };
-    let overall = (
-        if evaluation.table.is_empty() {
-            metric
-        } else {
-            "all"
-        }
-        .to_owned(),
-        evaluation.fields.scalar(metric),
-        baseline.and_then(|baseline| baseline.fields.scalar(metric)),
-    );
+    let is_grouped = !evaluation.table.is_empty();
+    let overall = Compared {
+        name: if is_grouped { "all" } else { metric }.to_owned(),
+        value: evaluation.fields.scalar(metric),
+        before: baseline.and_then(|baseline| baseline.fields.scalar(metric)),
+        off_target: evaluation.fields.scalar(OFF_TARGET).filter(|_| is_grouped),
+    };
     let mut rows = vec![overall];
     for row in &evaluation.table {
-        rows.push((
-            clean(&row.group),
-            row.metrics.scalar(metric),
-            before(&row.group),
-        ));
+        rows.push(Compared {
+            name: clean(&row.group),
+            value: row.metrics.scalar(metric),
+            before: before(&row.group),
+            off_target: row.metrics.scalar(OFF_TARGET),
+        });
     }
+    let has_off_target = columns >= 36 && rows.iter().any(|row| row.off_target.is_some());
     if evaluation.table.is_empty() {
         rows.extend(other_metrics(
             &evaluation.fields,
@@ -123,16 +125,31 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
         0
     };
     rows.truncate(room - usize::from(num_left_out > 0).min(room));
-    let name_columns = columns.saturating_sub(17);
-    for (area, (name, value, before)) in inside.rows().zip(&rows) {
-        let is_metric = evaluation.fields.scalar(name).is_some() && evaluation.table.is_empty();
-        let key = MetricKey::lookup(if is_metric { name } else { metric });
-        let shown = value.map_or("–".to_owned(), |value| format::value(value, key));
-        let (change, style) = compared(*value, *before, key, theme);
+    let off_columns = if has_off_target { 11 } else { 0 };
+    let name_columns = columns.saturating_sub(17 + off_columns);
+    for (area, row) in inside.rows().zip(&rows) {
+        let is_metric = evaluation.fields.scalar(&row.name).is_some() && !is_grouped;
+        let key = MetricKey::lookup(if is_metric { &row.name } else { metric });
+        let shown = row
+            .value
+            .map_or("–".to_owned(), |value| format::value(value, key));
+        let (change, style) = compared(row.value, row.before, key, theme);
+        let off_style = match row.off_target {
+            Some(share) if share >= 0.01 => theme.warn(),
+            _ => theme.dim(),
+        };
+        let off = row.off_target.filter(|_| has_off_target).map(|share| {
+            let mark = if share >= 0.01 { "▲" } else { "" };
+            format!(
+                "off {mark}{}",
+                format::value(share, MetricKey::lookup(OFF_TARGET))
+            )
+        });
         let line = Line::from(vec![
-            Span::raw(left(name, name_columns)),
+            Span::raw(left(&row.name, name_columns)),
             Span::raw(right(&shown, 7)),
             Span::styled(right(&change, 10), style),
+            Span::styled(right(&off.unwrap_or_default(), off_columns), off_style),
         ]);
         buffer.set_line(area.x + 1, area.y, &line, columns as u16);
     }
@@ -148,17 +165,25 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
     }
 }
 
-type Compared = (String, Option<f64>, Option<f64>);
+/// The share of answers in another language than the one that was asked for.
+const OFF_TARGET: &str = "off_target_rate";
+
+/// A value beside what it was before training.
+struct Compared {
+    name: String,
+    value: Option<f64>,
+    before: Option<f64>,
+    off_target: Option<f64>,
+}
 
 /// Without groups, the evaluation's other metrics take their rows.
 fn other_metrics(fields: &Fields, metric: &str, baseline: Option<&Fields>) -> Vec<Compared> {
     let others = fields.scalars().filter(|(name, _)| *name != metric);
-    let compare = |(name, value): (&str, f64)| {
-        (
-            name.to_owned(),
-            Some(value),
-            baseline.and_then(|base| base.scalar(name)),
-        )
+    let compare = |(name, value): (&str, f64)| Compared {
+        name: name.to_owned(),
+        value: Some(value),
+        before: baseline.and_then(|base| base.scalar(name)),
+        off_target: None,
     };
     others.map(compare).collect()
 }

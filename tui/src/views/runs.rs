@@ -59,7 +59,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 fn row<'a>(app: &App, run: &'a RunView, mark: Span<'a>) -> Vec<Span<'a>> {
-    let store = &run.store;
+    let store = run.head();
     let theme = app.theme;
     let status = store.status(app.now_ms);
     let first = headline::charts(store, headline::of(store.stage()), 1);

@@ -32,7 +32,7 @@ fn segment(weight: u8, text: impl Into<String>, style: Style) -> Segment {
 
 /// Name, stage, state, progress, end; then what it is doing, how fast, and whether it is well.
 pub fn header(app: &App, area: Rect, buffer: &mut Buffer) {
-    let (store, now_ms) = app.shown();
+    let (store, now_ms) = (app.head(), app.shown().1);
     let width = usize::from(area.width).saturating_sub(2);
     let lines = [
         fit(first_line(app, store, now_ms, width), "  ", width),
@@ -112,7 +112,11 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
     }
     let reading = app.run().and_then(|run| run.reading);
     if let Some(lines) = reading.filter(|lines| *lines > 0) {
-        let text = format!("reading the log: {} lines", format::count(lines));
+        let read = app.shown().0.last_step.unwrap_or(0);
+        let text = match store.last_step.filter(|last| *last > read) {
+            Some(last) => format!("reading the log {:.0}%", read as f64 / last as f64 * 100.0),
+            None => format!("reading the log: {} lines", format::count(lines)),
+        };
         line.push(segment(22, text, theme.hint()));
     }
     let silence = store
@@ -122,7 +126,7 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
         let text = format!("last event {} ago", format::span_ms(silence));
         line.push(segment(25, text, theme.warn()));
     }
-    if let Some((phase, since)) = store.pace.current_phase().filter(|_| !status.is_over()) {
+    if let Some((phase, since)) = store.pace.current_phase().filter(|_| status.is_lively()) {
         let time = format::span_ms(now_ms.saturating_sub(since));
         line.push(segment(7, format!("{phase} for {time}"), Style::new()));
     }

@@ -49,6 +49,15 @@ impl Series<'_> {
         }
     }
 
+    /// Where the ends of some buckets lie.
+    fn xs(&self, axis: XAxis, buckets: &[Bucket]) -> Vec<f64> {
+        let steps = buckets.iter().map(|bucket| bucket.last);
+        match self.timeline {
+            Some(timeline) => timeline.xs(axis, steps),
+            None => steps.map(|step| step as f64 * 1e3).collect(),
+        }
+    }
+
     /// The values in the window, one before them included.
     fn buckets(&self, window: &Window) -> &[Bucket] {
         let first = match self.timeline {
@@ -146,25 +155,26 @@ impl LineChart<'_> {
         let axis = self.window.axis;
         let mut layers = Vec::new();
         for other in &self.series[1..] {
-            let x = |step| other.x(axis, step);
             let buckets = other.buckets(&self.window);
+            let xs = other.xs(axis, buckets);
             let curve = match self.options.smoothing > 0.0 {
-                true => plot.smoothed(buckets, &x, self.options.smoothing),
-                false => plot.raw(buckets, &x).0,
+                true => plot.smoothed(buckets, &xs, self.options.smoothing),
+                false => plot.raw(buckets, &xs).0,
             };
             layers.push((curve, other.style));
         }
-        let x = |step| main.x(axis, step);
         let smooth = self.options.smoothing > 0.0;
         for tail in main.metric.curve.abandoned() {
-            layers.push((plot.raw(tail, &x).0, self.theme.dim()));
+            let xs = main.xs(axis, tail);
+            layers.push((plot.raw(tail, &xs).0, self.theme.dim()));
         }
         let buckets = main.buckets(&self.window);
-        let (means, envelope) = plot.raw(buckets, &x);
+        let xs = main.xs(axis, buckets);
+        let (means, envelope) = plot.raw(buckets, &xs);
         layers.push((envelope, self.theme.dim()));
         layers.push((means, if smooth { self.theme.dim() } else { main.style }));
         if smooth {
-            let curve = plot.smoothed(buckets, &x, self.options.smoothing);
+            let curve = plot.smoothed(buckets, &xs, self.options.smoothing);
             layers.push((curve, main.style));
         }
         layers

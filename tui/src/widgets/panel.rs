@@ -2,7 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Widget};
 
@@ -66,12 +66,17 @@ impl<'a> Panel<'a> {
             .border_type(BorderType::Plain)
             .border_style(self.border);
         if !title.is_empty() {
-            let bold = Theme::PLAIN.title();
+            // The border is dim, and what lies on it would be.
+            let bold = Theme::PLAIN.title().remove_modifier(Modifier::DIM);
             block = block.title_top(Line::from(Span::styled(format!(" {title} "), bold)));
         }
         if shows_value {
+            let bright = |span: Span<'a>| match span.style.add_modifier.contains(Modifier::DIM) {
+                true => span,
+                false => span.patch_style(Style::new().remove_modifier(Modifier::DIM)),
+            };
             let mut spans = vec![Span::raw(" ")];
-            spans.extend(self.value);
+            spans.extend(self.value.into_iter().map(bright));
             spans.push(Span::raw(" "));
             block = block.title_top(Line::from(spans).right_aligned());
         }

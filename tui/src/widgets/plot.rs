@@ -116,20 +116,14 @@ impl Plot {
         Dots::new(usize::from(self.area.width), usize::from(self.area.height))
     }
 
-    /// The values of each column of dots. `x` is where a step lies.
-    fn columns(
-        &self,
-        buckets: &[Bucket],
-        x: &dyn Fn(u64) -> f64,
-        columns: usize,
-    ) -> Vec<Option<Bucket>> {
+    /// The values of each column of dots. `xs` is where the buckets lie.
+    fn columns(&self, buckets: &[Bucket], xs: &[f64], columns: usize) -> Vec<Option<Bucket>> {
         let mut merged: Vec<Option<Bucket>> = vec![None; columns];
-        for bucket in buckets {
-            let at = x(bucket.last);
-            if at < self.window.first {
+        for (bucket, x) in buckets.iter().zip(xs) {
+            if *x < self.window.first {
                 continue;
             }
-            match &mut merged[self.window.column(at, columns)] {
+            match &mut merged[self.window.column(*x, columns)] {
                 Some(before) => before.merge(bucket),
                 empty => *empty = Some(*bucket),
             }
@@ -139,10 +133,10 @@ impl Plot {
 
     /// The means of the columns joined, and above and below them the highest and the lowest values. A column
     /// that reaches much further than most, as one with a spike, is drawn whole with the means.
-    pub fn raw(&self, buckets: &[Bucket], x: &dyn Fn(u64) -> f64) -> (Dots, Dots) {
+    pub fn raw(&self, buckets: &[Bucket], xs: &[f64]) -> (Dots, Dots) {
         let (mut means, mut envelope) = (self.dots(), self.dots());
         let (columns, rows) = (means.width(), means.height());
-        let merged = self.columns(buckets, x, columns);
+        let merged = self.columns(buckets, xs, columns);
         let reach = |bucket: &Bucket| bucket.max - bucket.min;
         let mut reaches: Vec<f64> = merged
             .iter()
@@ -177,19 +171,18 @@ impl Plot {
     }
 
     /// The exponential moving average, corrected for its start as Adam's moments are.
-    pub fn smoothed(&self, buckets: &[Bucket], x: &dyn Fn(u64) -> f64, weight: f64) -> Dots {
+    pub fn smoothed(&self, buckets: &[Bucket], xs: &[f64], weight: f64) -> Dots {
         let mut dots = self.dots();
         let (columns, rows) = (dots.width(), dots.height());
         let (mut average, mut total, mut before) = (0.0, 0.0, None);
-        for bucket in buckets {
+        for (bucket, x) in buckets.iter().zip(xs) {
             let Some(mean) = bucket.mean() else { continue };
             average = weight * average + (1.0 - weight) * mean;
             total = weight * total + (1.0 - weight);
-            let place = x(bucket.last);
-            if place < self.window.first {
+            if *x < self.window.first {
                 continue;
             }
-            let column = self.window.column(place, columns);
+            let column = self.window.column(*x, columns);
             let at = (column, self.scale.row(average / total, rows));
             dots.line(before.unwrap_or(at), at);
             before = Some(at);

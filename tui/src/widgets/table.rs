@@ -67,10 +67,17 @@ impl Table<'_> {
             .min(len.saturating_sub(shown))
     }
 
+    /// Columns of the screen that it takes with all there is in it.
+    pub fn width(&self) -> usize {
+        let widths = self.widths();
+        1 + widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+    }
+
     /// Draws it, the titles in the first row of the area.
     pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
         const MARK: usize = 1;
         const GAP: usize = 2;
+        const NAME: usize = 22;
         if area.height == 0 || area.width < 4 || self.columns.is_empty() {
             return;
         }
@@ -78,9 +85,9 @@ impl Table<'_> {
         let mut widths = self.widths();
         let used = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
         while widths.len() > 1 && used(&widths) > room {
-            // Better a shorter name than one column less.
+            // Better a shorter name than one column less, but a name it has to be.
             let surplus = used(&widths) - room;
-            match widths[0] >= surplus + 16 {
+            match widths[0] >= surplus + NAME {
                 true => widths[0] -= surplus,
                 false => drop(widths.pop()),
             }
@@ -178,6 +185,7 @@ mod tests {
             ]
         );
         assert_eq!(drawn(20)[2], "▸b");
-        assert_eq!(drawn(25)[1], " 委員会の報告書 2…      5");
+        assert_eq!(drawn(34)[1], " 委員会の報告書 2026      5  12.0%");
+        assert_eq!(drawn(32)[1], " 委員会の報告書 2026      5");
     }
 }

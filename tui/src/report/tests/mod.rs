@@ -15,8 +15,8 @@ use crate::tests::{fixtures, put_run};
 /// When reports are made: shortly after the recorded runs.
 const NOW_MS: u64 = 1_763_910_000_000;
 
-const FIXTURES: [&str; 9] = [
-    "booting", "failed", "finished", "nan", "po", "resumed", "rl", "sft", "wide",
+const FIXTURES: [&str; 11] = [
+    "booting", "cpt", "failed", "finished", "nan", "paused", "po", "resumed", "rl", "sft", "wide",
 ];
 
 /// A run directory with a fixture's logs in it.
