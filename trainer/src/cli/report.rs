@@ -34,7 +34,7 @@ pub struct ReportArgs {
     ///
     /// Metrics of an evaluation are named after it, as in held_out/chrf; eval stands for the latest
     /// one, and a group may follow, as in eval/en-de/chrf. Of several stages the last is asked.
-    #[arg(long, value_name = "METRIC>=NUMBER")]
+    #[arg(long, value_name = "REQUIREMENT")]
     pub require: Vec<Requirement>,
 }
 

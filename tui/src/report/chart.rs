@@ -1,19 +1,15 @@
-//! A curve as the paths of an SVG drawing.
+//! A metric as a drawing with its axes and marks.
 //!
 //! The drawing is stretched over whatever room the page has, so its lines have widths that do not scale,
 //! and everything with a shape of its own, text and marks, is laid over it by the page.
 
 use serde::Serialize;
 
+use super::paths::{Canvas, Column, WIDTH};
 use super::scale::{Scale, labels};
 use crate::format;
-use crate::store::curve::{Bucket, Curve};
+use crate::store::curve::Bucket;
 use crate::store::metrics::Metric;
-
-/// The drawing's own units.
-pub const WIDTH: f64 = 1000.0;
-/// The same.
-pub const HEIGHT: f64 = 300.0;
 
 /// What the x axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +84,6 @@ pub struct Mark {
     label: String,
 }
 
-/// Values that lie in one column.
-struct Column {
-    x: f64,
-    bucket: Bucket,
-}
-
 impl Chart<'_> {
     /// Draws it; `None` where there is no value at all.
     pub fn draw(&self) -> Option<Drawing> {
@@ -145,7 +135,7 @@ impl Chart<'_> {
                 .iter()
                 .map(|tail| canvas.means(&self.columns(tail, &x)))
                 .collect(),
-            x_ticks: self.x_ticks(&x),
+            x_ticks: self.x_ticks(&x, [first, last]),
             y_ticks: y.map_or_else(Vec::new, |y| y_ticks(&y, self.metric)),
             broken: broken(&columns),
             resumes: self.resumes(&x, all.first, last),
@@ -195,14 +185,26 @@ impl Chart<'_> {
         }
     }
 
-    fn x_ticks(&self, x: &Scale) -> Vec<Mark> {
-        let label = |value: f64| match self.axis {
-            Axis::Steps => format::count(value as u64),
-            Axis::Seconds => format::span_ms((value * 1e3) as u64),
+    fn x_ticks(&self, x: &Scale, [first, last]: [u64; 2]) -> Vec<Mark> {
+        // Round hours where there are hours.
+        let unit = match (self.axis, last - first) {
+            (Axis::Steps, _) | (_, 0..150) => 1,
+            (_, 150..9_000) => 60,
+            (_, 9_000..216_000) => 3_600,
+            _ => 86_400,
         };
-        let whole = |value: f64| value >= 0.0 && value.fract() == 0.0;
-        let ticks = x.ticks(4).into_iter().filter(|tick| whole(tick.value));
-        ticks.map(|tick| mark(tick.at, label(tick.value))).collect()
+        let counted = Scale::counting(first as f64 / unit as f64, last as f64 / unit as f64);
+        let ticks = counted.ticks(4).into_iter().map(|tick| tick.value);
+        let whole = ticks.filter(|value| *value >= 0.0 && value.fract() == 0.0);
+        let place = whole.map(|value| value as u64 * unit);
+        let label = |value: u64| match self.axis {
+            Axis::Steps => format::count(value),
+            Axis::Seconds if unit == 1 => format::span_ms(value * 1000),
+            Axis::Seconds => format::age(value * 1000),
+        };
+        place
+            .map(|value| mark(x.place(value as f64), label(value)))
+            .collect()
     }
 
     /// Where the run went back to. A resume that lies before all values says nothing about them.
@@ -216,154 +218,6 @@ impl Chart<'_> {
     }
 }
 
-/// Where values lie on the drawing; without a scale there is no value to draw.
-struct Canvas {
-    y: Option<Scale>,
-}
-
-impl Canvas {
-    fn y(&self, value: f64) -> Option<f64> {
-        self.y.map(|y| (1.0 - y.place(value)) * HEIGHT)
-    }
-
-    /// The means joined, interrupted where there is no number. A column that reaches much further than most,
-    /// as one with a spike, is drawn with all its height: an area as narrow as that could not be seen.
-    fn means(&self, columns: &[Column]) -> String {
-        let reach = |column: &Column| column.bucket.max - column.bucket.min;
-        let mut reaches: Vec<f64> = numbers(columns).map(reach).collect();
-        reaches.sort_by(f64::total_cmp);
-        let usual = reaches.get(reaches.len() / 2).copied().unwrap_or_default();
-        let mut path = Path::default();
-        for column in columns {
-            let Some(y) = column.bucket.mean().and_then(|mean| self.y(mean)) else {
-                path.lift();
-                continue;
-            };
-            path.to(column.x, y);
-            if reach(column) > 2.5 * usual {
-                for value in [
-                    column.bucket.max,
-                    column.bucket.min,
-                    column.bucket.mean().unwrap_or(column.bucket.max),
-                ] {
-                    path.to(column.x, self.y(value).unwrap_or(y));
-                }
-            }
-        }
-        path.text
-    }
-
-    /// The area between the lowest and the highest values; empty where each column has one value.
-    fn envelope(&self, columns: &[Column]) -> String {
-        if numbers(columns).all(|column| column.bucket.min == column.bucket.max) {
-            return String::new();
-        }
-        let mut path = Path::default();
-        for stretch in columns.split(|column| column.bucket.mean().is_none()) {
-            let top = stretch.iter().map(|c| (c.x, c.bucket.max));
-            let bottom = stretch.iter().rev().map(|c| (c.x, c.bucket.min));
-            for (x, value) in top.chain(bottom) {
-                if let Some(y) = self.y(value) {
-                    path.to(x, y);
-                }
-            }
-            path.close();
-        }
-        path.text
-    }
-
-    /// The exponential moving average, corrected for its start as Adam's moments are; empty where there are
-    /// too few values, or too smooth ones: there an average only lags behind.
-    fn smoothed(&self, curve: &Curve, x: &Scale) -> String {
-        let means: Vec<f64> = curve.live().iter().filter_map(Bucket::mean).collect();
-        if means.len() < 24 || !is_noisy(&means) {
-            return String::new();
-        }
-        let weight = 1.0 - 1.0 / (means.len() as f64 / 60.0).max(4.0);
-        let (mut average, mut total) = (0.0, 0.0);
-        let mut path = Path::default();
-        let (stride, last) = (means.len().div_ceil(320), curve.live().len() - 1);
-        for (at, bucket) in curve.live().iter().enumerate() {
-            let Some(mean) = bucket.mean() else {
-                path.lift();
-                continue;
-            };
-            average = weight * average + (1.0 - weight) * mean;
-            total = weight * total + (1.0 - weight);
-            if (at % stride == 0 || at == last)
-                && let Some(y) = self.y(average / total)
-            {
-                path.to(x.place(bucket.last as f64) * WIDTH, y);
-            }
-        }
-        path.text
-    }
-
-    /// A dot for each value.
-    fn dots(&self, columns: &[Column]) -> String {
-        numbers(columns)
-            .filter_map(|column| self.dot(column))
-            .collect()
-    }
-
-    /// A dot for each value that no line reaches, since its neighbours are no numbers.
-    fn lonely(&self, columns: &[Column]) -> String {
-        let is_number = |at: Option<usize>| {
-            at.and_then(|at| columns.get(at))
-                .is_some_and(|c| c.bucket.mean().is_some())
-        };
-        let alone = |at: usize| !is_number(at.checked_sub(1)) && !is_number(Some(at + 1));
-        let lonely = columns.iter().enumerate().filter(|(at, _)| alone(*at));
-        lonely.filter_map(|(_, column)| self.dot(column)).collect()
-    }
-
-    /// A line without length whose ends are round.
-    fn dot(&self, column: &Column) -> Option<String> {
-        let y = self.y(column.bucket.mean()?)?;
-        Some(format!("M{:.1} {y:.1}h0", column.x))
-    }
-}
-
-/// Whether a curve turns back at more than a quarter of its values, as noise does at two thirds.
-fn is_noisy(means: &[f64]) -> bool {
-    let turns = means
-        .windows(3)
-        .filter(|three| (three[1] - three[0]) * (three[2] - three[1]) < 0.0);
-    turns.count() * 4 > means.len()
-}
-
-/// The `d` of an SVG path.
-#[derive(Default)]
-struct Path {
-    text: String,
-    is_down: bool,
-}
-
-impl Path {
-    fn to(&mut self, x: f64, y: f64) {
-        let command = if self.is_down { 'L' } else { 'M' };
-        self.text.push_str(&format!("{command}{x:.1} {y:.1}"));
-        self.is_down = true;
-    }
-
-    fn lift(&mut self) {
-        self.is_down = false;
-    }
-
-    fn close(&mut self) {
-        if self.is_down {
-            self.text.push('Z');
-        }
-        self.lift();
-    }
-}
-
-fn numbers(columns: &[Column]) -> impl Iterator<Item = &Column> {
-    columns
-        .iter()
-        .filter(|column| column.bucket.mean().is_some())
-}
-
 fn mark(share: f64, label: String) -> Mark {
     Mark {
         at: (share * 1e4).round() / 100.0,
@@ -375,9 +229,12 @@ fn y_ticks(y: &Scale, metric: &Metric) -> Vec<Mark> {
     let ticks = y.ticks(4);
     let labels = labels(&ticks, metric.key);
     let marks = ticks.iter().zip(labels);
-    marks
+    let mut marks: Vec<Mark> = marks
         .map(|(tick, label)| mark(1.0 - tick.at, label))
-        .collect()
+        .collect();
+    // Values that are written alike are one.
+    marks.dedup_by(|later, kept| later.label == kept.label);
+    marks
 }
 
 fn broken(columns: &[Column]) -> Vec<Mark> {
@@ -447,7 +304,9 @@ fn better(metric: &Metric) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::paths::HEIGHT;
     use super::*;
+    use crate::store::curve::Curve;
 
     fn metric(values: impl IntoIterator<Item = (u64, f64)>) -> Metric {
         let mut metric = Metric {
@@ -565,6 +424,23 @@ mod tests {
         let drawing = draw(&metric([(1, f64::NAN), (2, f64::INFINITY)]));
         assert_eq!((drawing.mean.as_str(), drawing.broken.len()), ("", 2));
         assert_eq!(drawing.summary, "no value is a number");
+    }
+
+    #[test]
+    fn time_is_counted_in_round_units() {
+        let metric = metric((0..=1_836).step_by(10).map(|second| (second, 1.0)));
+        let chart = Chart {
+            metric: &metric,
+            name: "cpu_percent",
+            axis: Axis::Seconds,
+            last: 0,
+            resumed_from: &[],
+            style: Style::Line,
+            columns: 160,
+        };
+        let ticks = chart.draw().unwrap().x_ticks;
+        let labels: Vec<&str> = ticks.iter().map(|tick| &*tick.label).collect();
+        assert_eq!(labels, ["0 s", "10 min", "20 min", "30 min"]);
     }
 
     #[test]

@@ -29,12 +29,35 @@ pub struct Groups {
     pub troubles: Vec<String>,
 }
 
-/// What makes a group worth reading, and how to rank by it.
-const REASONS: [(&str, fn((f64, f64)) -> f64); 3] = [
-    ("widest spread of rewards", |(low, high)| high - low),
-    ("highest worst reward", |(low, _)| low),
-    ("lowest best reward", |(_, high)| -high),
-];
+/// What makes a group worth reading.
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    Widest,
+    HighestWorst,
+    LowestBest,
+}
+
+impl Reason {
+    const ALL: [Self; 3] = [Self::Widest, Self::HighestWorst, Self::LowestBest];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Widest => "widest spread of rewards",
+            Self::HighestWorst => "highest worst reward",
+            Self::LowestBest => "lowest best reward",
+        }
+    }
+
+    /// How much a group has of it; one without a reward has least.
+    fn rank(self, entry: &SampleEntry) -> f64 {
+        match (self, entry.reward_range) {
+            (_, None) => f64::NEG_INFINITY,
+            (Self::Widest, Some((low, high))) => high - low,
+            (Self::HighestWorst, Some((low, _))) => low,
+            (Self::LowestBest, Some((_, high))) => -high,
+        }
+    }
+}
 
 impl Groups {
     /// Chooses and reads them.
@@ -71,22 +94,19 @@ fn choose(entries: &[SampleEntry]) -> Vec<(&'static str, &'static str, &SampleEn
     let mut chosen: Vec<(&str, &str, &SampleEntry)> = Vec::new();
     for (time, start) in TIMES.into_iter().zip(starts) {
         let window = &entries[start..start + tenth];
-        for (reason, rank) in REASONS {
+        for reason in Reason::ALL {
             let is_new = |entry: &&SampleEntry| chosen.iter().all(|(_, _, known)| known != entry);
-            let rank = |entry: &&SampleEntry| entry.reward_range.map_or(f64::NEG_INFINITY, rank);
             let best = window.iter().filter(is_new).max_by(|a, b| {
                 // Of equals the first.
-                rank(a)
-                    .total_cmp(&rank(b))
-                    .then(std::cmp::Ordering::Greater)
+                let order = reason.rank(a).total_cmp(&reason.rank(b));
+                order.then(std::cmp::Ordering::Greater)
             });
             if let Some(entry) = best {
-                let reason = if entry.reward_range.is_some() {
-                    reason
-                } else {
-                    "no reward"
+                let words = match entry.reward_range {
+                    Some(_) => reason.words(),
+                    None => "no reward",
                 };
-                chosen.push((time, reason, entry));
+                chosen.push((time, words, entry));
             }
         }
     }

@@ -184,13 +184,12 @@ fn last_value(store: &Store, name: &str) -> Option<(u64, f64)> {
             .strip_prefix(&suite)
             .or_else(|| name.strip_prefix(ANY_SUITE))?;
         let of_group = || {
-            let row = evaluation.table.iter().find_map(|row| {
+            evaluation.table.iter().find_map(|row| {
                 let metric = rest
                     .strip_prefix(clean(&row.group).as_str())?
                     .strip_prefix('/')?;
                 row.metrics.scalar(metric)
-            });
-            row
+            })
         };
         let value = evaluation.fields.scalar(rest).or_else(of_group)?;
         Some((evaluation.step, value))

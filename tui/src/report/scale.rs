@@ -150,6 +150,8 @@ pub fn labels(ticks: &[Tick], key: Option<&MetricKey>) -> Vec<String> {
     let (factor, unit) = match key.map(|key| key.unit) {
         Some(Unit::Share) => (100.0, "%"),
         Some(Unit::Percent) => (1.0, "%"),
+        Some(Unit::Seconds) if largest < 1.0 => (1e3, " ms"),
+        Some(Unit::Seconds) if largest < 100.0 => (1.0, " s"),
         Some(Unit::Bytes | Unit::TokensPerSecond | Unit::Seconds) => {
             return ticks
                 .iter()
@@ -209,6 +211,10 @@ mod tests {
         assert_eq!(
             labels_of(&[-0.2, 0.2], None),
             ["-0.2", "-0.1", "0", "0.1", "0.2"]
+        );
+        assert_eq!(
+            labels_of(&[11.2, 11.9], Some(&metric::STEP_TIME)),
+            ["11.2 s", "11.4 s", "11.6 s", "11.8 s"]
         );
         assert_eq!(
             labels_of(&[1.0e9, 3.1e9], Some(&metric::MEMORY_USED_BYTES)),

@@ -117,7 +117,7 @@ fn checkpoint(saved: &Saved) -> Checkpoint {
     let words = checkpoint.fields.iter();
     let words = words.filter_map(|(name, value)| Some((name, clean(value.as_str()?))));
     let numbers = checkpoint.fields.scalars();
-    let numbers = numbers.map(|(name, value)| (name, format::number(value)));
+    let numbers = numbers.map(|(name, value)| (name, number(value)));
     let facts = words
         .chain(numbers)
         .map(|(name, value)| format!("{} {value}", clean(name)));
@@ -130,5 +130,12 @@ fn checkpoint(saved: &Saved) -> Checkpoint {
         metric: facts.collect::<Vec<_>>().join(", "),
         path: visible(&checkpoint.path),
         is_removed: saved.is_removed,
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.fract() == 0.0 && (0.0..1e15).contains(&value) {
+        true => format::count(value as u64),
+        false => format::number(value),
     }
 }
