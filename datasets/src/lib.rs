@@ -31,7 +31,8 @@ pub use error::{DataError, Location};
 pub use loader::{Loader, LoaderState, Order, Shard};
 pub use record::{
     Component, Conversation, CorpusRecord, Document, InstructionRecord, Message, PreferencePair,
-    PromptRecord, Record, ScoreRecord, TranslationPair, VerifiablePrompt, VerifierCall,
+    PromptRecord, Record, ScoreRecord, Translation, TranslationPair, VerifiablePrompt,
+    VerifierCall,
 };
-pub use source::jsonl::{JsonlSource, OnBadRecord, SkippedRecords};
+pub use source::jsonl::{JsonlSource, OnBadRecord, Part, SkippedRecords};
 pub use tokenizer::{DocumentEnd, DocumentStart, Tokenizer};

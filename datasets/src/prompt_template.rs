@@ -5,7 +5,7 @@
 
 use crate::counter_rng::below;
 use crate::language::Language;
-use crate::record::{Component, Conversation, Document, Message, TranslationPair};
+use crate::record::{Component, Conversation, Document, Message, Translation, TranslationPair};
 
 /// A wording of the request. `{source_lang}`, `{target_lang}` and `{source}` stand for the pair's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,11 @@ impl PromptTemplate {
                 Message::user(request),
                 Message::assistant(pair.target.clone()),
             ],
+            translation: Some(Translation {
+                source: Some(pair.source.clone()),
+                source_lang: Some(pair.source_lang.clone()),
+                target_lang: pair.target_lang.clone(),
+            }),
         }
     }
 

@@ -22,7 +22,7 @@ mod prompt;
 mod verifiable;
 
 pub use conversation::{Conversation, InstructionRecord};
-pub use document::{Component, CorpusRecord, Document, TranslationPair};
+pub use document::{Component, CorpusRecord, Document, Translation, TranslationPair};
 pub use message::Message;
 pub use preference::PreferencePair;
 pub use prompt::{PromptRecord, ScoreRecord};
@@ -34,4 +34,9 @@ use crate::error::RecordError;
 pub trait Record: Sized {
     /// Parses one line. The error names the field; the reader of the file adds `FILE:LINE`.
     fn from_json(value: serde_json::Value) -> Result<Self, RecordError>;
+
+    /// The part of a mixture it counts to, where records of its form say so.
+    fn component(&self) -> Option<Component> {
+        None
+    }
 }

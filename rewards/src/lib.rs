@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`RewardFn`] and [`Attempt`] here, [`registry`] for how a record's `"verifier"` becomes
 //! one, [`verifiers`] for those that ship, [`rubric`] for how several make one number, [`metrics`] for
-//! BLEU and chrF, [`guards`] for what is watched but not rewarded.
+//! BLEU and chrF, [`guards`] for what is watched but not rewarded, with [`language`] for what is in another one.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -15,6 +15,7 @@
 pub mod args;
 mod error;
 pub mod guards;
+pub mod language;
 pub mod metrics;
 pub mod registry;
 pub mod rubric;

@@ -23,7 +23,7 @@ pub enum TelemetryError {
         path: PathBuf,
     },
     /// There is no run at this path.
-    #[error("{} is no run directory: {reason}", path.display())]
+    #[error("{} is no run directory: {reason}\nhint: name the folder that --output named, such as runs/sft", path.display())]
     NotARun {
         /// The path.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum TelemetryError {
         reason: &'static str,
     },
     /// Another process writes this run.
-    #[error("{} is being written by another process{holder}\nhint: wait for it, stop it (its control box takes `stop`), or choose another --output", path.display())]
+    #[error("{} is being written by another process{holder}\nhint: wait for it, stop it (`trainer control {} stop`), or choose another --output", path.display(), path.display())]
     Locked {
         /// The run directory.
         path: PathBuf,
@@ -49,6 +49,14 @@ pub enum TelemetryError {
 }
 
 impl TelemetryError {
+    /// Another process writes the run; its number where it is known.
+    pub fn locked(path: &Path, pid: Option<u32>) -> Self {
+        Self::Locked {
+            path: path.to_owned(),
+            holder: pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
+        }
+    }
+
     /// For `map_err`: names what was tried on which file.
     pub(crate) fn io(
         action: &'static str,

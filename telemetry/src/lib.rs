@@ -58,7 +58,7 @@ pub use log::{EventLog, SampleLog};
 pub use manifest::{DataFile, RunManifest};
 pub use metric::MetricKey;
 pub use run_dir::{CheckpointDir, RunDir};
-pub use run_lock::RunLock;
+pub use run_lock::{RunLock, Writer};
 pub use sample::{Completion, SampleRecord};
 pub use sample_index::{SampleEntry, SampleIndex};
 pub use scalar::Scalar;

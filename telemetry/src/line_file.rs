@@ -95,7 +95,7 @@ impl LineFile {
 }
 
 /// The length of the file up to and including its last newline, searched from the end.
-fn whole_lines(file: &mut File, len: u64) -> io::Result<u64> {
+pub(crate) fn whole_lines(file: &mut File, len: u64) -> io::Result<u64> {
     let mut end = len;
     let mut block = vec![0; 8192];
     while end > 0 {

@@ -13,7 +13,11 @@ use std::sync::Arc;
 pub struct EventLog {
     file: LineFile,
     clock: Arc<dyn Clock>,
+    observers: Vec<Arc<Observer>>,
 }
+
+/// Is handed each event that the log has taken, and its line.
+type Observer = dyn Fn(&Line, &str) + Send + Sync;
 
 impl EventLog {
     /// Opens the run's log, to be continued where it ends.
@@ -29,13 +33,27 @@ impl EventLog {
         Ok(Self {
             file: LineFile::open(path)?,
             clock,
+            observers: Vec::new(),
         })
+    }
+
+    /// The log, of which from now on somebody else hears too: each event once it is in the file, and its
+    /// line. Clones made later have the same observers.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Fn(&Line, &str) + Send + Sync + 'static) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
     }
 
     /// Appends an event in one write. After an error the log still ends with a whole line.
     pub fn append(&self, event: impl Into<Event>) -> Result<(), TelemetryError> {
         let line = Line::new(self.clock.now_ms(), event);
-        self.file.append(line.to_json().as_bytes())
+        let json = line.to_json();
+        self.file.append(json.as_bytes())?;
+        for observer in &self.observers {
+            observer(&line, &json);
+        }
+        Ok(())
     }
 
     /// Waits until the log is on the disk; done with each checkpoint, before the checkpoint takes its name.
@@ -126,6 +144,27 @@ mod tests {
     use super::*;
     use crate::sample::tests::group;
     use std::fs;
+
+    #[test]
+    fn an_observer_hears_what_the_file_has_also_from_clones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let heard = Arc::new(std::sync::Mutex::new(String::new()));
+        let log = EventLog::open_with(&path, Arc::new(SystemClock::new())).unwrap();
+        log.append(crate::event::Warning::new("before")).unwrap();
+        let ear = heard.clone();
+        let log = log.observed_by(move |line, json| {
+            assert_eq!(line.event.kind(), "warning");
+            ear.lock().unwrap().push_str(json);
+        });
+        log.append(crate::event::Warning::new("one")).unwrap();
+        log.clone()
+            .append(crate::event::Warning::new("two"))
+            .unwrap();
+        let file = fs::read_to_string(&path).unwrap();
+        let (_, later) = file.split_once('\n').unwrap();
+        assert_eq!(*heard.lock().unwrap(), later);
+    }
 
     #[test]
     fn samples_of_abandoned_steps_move_out_of_the_way_of_those_that_replace_them() {

@@ -5,11 +5,12 @@
 //! events.jsonl     the event log                samples.jsonl   what the model wrote
 //! checkpoint-N/    a model folder each          control/        requests to the trainer
 //! best.json        which checkpoint is best, where the recipe names a metric
+//! trainer.log      what a trainer that was started with a viewer says; results.txt, what it prints
 //! ```
 //! What a resumed run leaves behind has a name that begins with `abandoned-`. Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out.
 
 use crate::atomic::temporary_name;
-use crate::{RunLock, TelemetryError};
+use crate::{RunLock, TelemetryError, Writer};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -165,6 +166,11 @@ impl RunDir {
     /// what a killed one left unfinished.
     pub fn lock(&self) -> Result<RunLock, TelemetryError> {
         RunLock::acquire(&self.path)
+    }
+
+    /// For everybody else: whether a trainer works on the run now.
+    pub fn writer(&self) -> Result<Writer, TelemetryError> {
+        Writer::of(&self.path)
     }
 }
 

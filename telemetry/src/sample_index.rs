@@ -30,6 +30,8 @@ pub struct SampleEntry {
     pub num_completions: usize,
     /// The lowest and the highest reward, where any completion has one that is a number.
     pub reward_range: Option<(f64, f64)>,
+    /// Whether the reward of a completion is no number although there is one.
+    pub has_nan: bool,
     offset: u64,
     len: usize,
 }
@@ -116,12 +118,10 @@ struct Reward {
 
 impl Outline {
     fn entry(self, offset: u64, len: usize) -> SampleEntry {
-        let rewards = self
-            .completions
-            .iter()
-            .filter_map(|c| c.reward)
-            .map(|r| r.0)
-            .filter(|r| !r.is_nan());
+        let rewards = self.completions.iter().filter_map(|c| c.reward);
+        let rewards = rewards.map(|reward| reward.0);
+        let has_nan = rewards.clone().any(f64::is_nan);
+        let rewards = rewards.filter(|reward| !reward.is_nan());
         let reward_range = rewards.fold(None, |range, reward| {
             let (low, high) = range.unwrap_or((reward, reward));
             Some((reward.min(low), reward.max(high)))
@@ -133,6 +133,7 @@ impl Outline {
             task: self.task,
             num_completions,
             reward_range,
+            has_nan,
             offset,
             len,
         }
@@ -177,6 +178,7 @@ mod tests {
             assert_eq!(index.read(&index.entries()[i]).unwrap(), *record);
         }
         assert_eq!(index.entries()[0].reward_range, Some((0.2, 0.9)));
+        assert!(index.entries()[0].has_nan && !index.entries()[1].has_nan);
         assert_eq!(
             (
                 index.entries()[1].reward_range,

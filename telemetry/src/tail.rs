@@ -1,5 +1,6 @@
 //! Reading a log while it is written.
 
+use crate::line_file::whole_lines;
 use crate::{Event, Line, TelemetryError, VERSION};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -45,6 +46,16 @@ impl EventTail {
             tail: LineTail::new(path.into()),
             counts: TailCounts::default(),
         }
+    }
+
+    /// Reads what is written to the file from now on; it need not exist yet.
+    pub fn at_end(path: impl Into<PathBuf>) -> Result<Self, TelemetryError> {
+        let mut tail = LineTail::new(path.into());
+        tail.skip_to_end()?;
+        Ok(Self {
+            tail,
+            counts: TailCounts::default(),
+        })
     }
 
     /// The lines that have become whole since the last poll.
@@ -183,6 +194,25 @@ impl LineTail {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// As if every whole line until now had been read.
+    fn skip_to_end(&mut self) -> Result<(), TelemetryError> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            file => file.map_err(TelemetryError::io("read", &self.path))?,
+        };
+        let skipped = file.metadata().and_then(|metadata| {
+            let offset = whole_lines(&mut file, metadata.len())?;
+            let mut head = Vec::new();
+            file.seek(SeekFrom::Start(0))?;
+            (&file)
+                .take(offset.min(Self::HEAD_BYTES as u64))
+                .read_to_end(&mut head)?;
+            Ok((offset, head))
+        });
+        (self.offset, self.head) = skipped.map_err(TelemetryError::io("read", &self.path))?;
+        Ok(())
     }
 
     /// The next whole lines, at most about 4 MiB of them.
@@ -340,6 +370,27 @@ mod tests {
         let chunk = tail.poll().unwrap();
         assert!(chunk.restarted);
         assert_eq!(texts(&chunk).len(), 3);
+    }
+
+    #[test]
+    fn from_the_end_only_new_lines_are_read_a_torn_one_whole() {
+        let (dir, mut tail) = tail_with(&format!("{}\ntor", "x".repeat(20_000)));
+        tail.skip_to_end().unwrap();
+        assert!(texts(&tail.poll().unwrap()).is_empty());
+        let whole = format!("{}\ntorn\nnew\n", "x".repeat(20_000));
+        fs::write(dir.path().join("log"), whole).unwrap();
+        let chunk = tail.poll().unwrap();
+        assert!(!chunk.restarted);
+        assert_eq!(texts(&chunk), [(20_001, "torn"), (20_006, "new")]);
+    }
+
+    #[test]
+    fn from_the_end_of_no_file_everything_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tail = LineTail::new(dir.path().join("log"));
+        tail.skip_to_end().unwrap();
+        fs::write(dir.path().join("log"), "a\n").unwrap();
+        assert_eq!(texts(&tail.poll().unwrap()), [(0, "a")]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod best;
 mod checkpoints;
 mod compare;
+mod control;
 mod damaged;
 mod devices;
 mod evaluate;
@@ -28,5 +29,8 @@ mod recompute;
 mod replay;
 mod report;
 mod sft_options;
+#[cfg(unix)]
+mod terminal;
 mod tidy;
 mod trl;
+mod watching;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use datasets::language::Language;
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    ChatTokenizer, DataError, DocumentEnd, GenerationPrompt, Message, Tokenizer, TranslationPair,
+    ChatTokenizer, DataError, DocumentEnd, GenerationPrompt, Message, Tokenizer, Translation,
+    TranslationPair,
 };
 use model::CausalLm;
 use model::generate::{GenerateOptions, Request, SamplingOptions, generate};
+use rewards::guards::{Guarded, Guards};
 use rewards::metrics::{self, Bleu, Chrf};
 use telemetry::Fields;
 use telemetry::event::EvaluationRow;
@@ -36,6 +38,10 @@ pub struct Question {
     pub reference: String,
     /// The row of a table it counts to: the language pair, or `conversations`.
     pub group: String,
+    /// The text to translate, where there is one.
+    pub source: Option<String>,
+    /// The code of the language to answer in, where it is known.
+    pub target_lang: Option<String>,
     /// How BLEU cuts the answer's language into words.
     bleu: metrics::Tokenizer,
 }
@@ -55,9 +61,9 @@ pub struct Questions {
 /// The answers to some questions, and what they are worth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
-    /// Corpus chrF and BLEU, 0 to 100, by language pair.
+    /// Corpus chrF and BLEU, 0 to 100, and the guards, by language pair.
     pub rows: Vec<EvaluationRow>,
-    /// The means of the rows, each row weighing the same.
+    /// The means of the rows' scores, each row weighing the same, and the guards over all answers.
     pub metrics: Fields,
     /// The texts.
     pub samples: Vec<EvaluationSample>,
@@ -71,6 +77,7 @@ impl Question {
     /// The chat template fails.
     pub fn of_conversation(
         messages: &[Message],
+        translation: Option<&Translation>,
         tokenizer: &ChatTokenizer,
     ) -> Result<Option<Self>, DataError> {
         let Some((answer, asked)) = messages.split_last() else {
@@ -80,12 +87,19 @@ impl Question {
             return Ok(None);
         };
         let ids = tokenizer.encode_chat(asked, GenerationPrompt::Add)?;
+        let target_lang = translation.map(|translation| &*translation.target_lang);
+        let group = translation.and_then(|translation| {
+            let from = translation.source_lang.as_ref()?;
+            Some(format!("{from}-{}", translation.target_lang))
+        });
         Ok(Some(Question {
             ids: ids.into(),
             prompt: last.content.clone(),
             reference: answer.content.clone(),
-            group: CONVERSATIONS.to_owned(),
-            bleu: metrics::Tokenizer::V13a,
+            group: group.unwrap_or_else(|| CONVERSATIONS.to_owned()),
+            source: translation.and_then(|translation| translation.source.clone()),
+            target_lang: target_lang.map(language_code),
+            bleu: target_lang.map_or(metrics::Tokenizer::V13a, bleu_tokenizer),
         }))
     }
 
@@ -122,12 +136,24 @@ impl Question {
         Ok(Self::translation(pair, asked, ids))
     }
 
+    /// An answer with what the guards hold it against.
+    fn guard<'a>(&'a self, completion: &'a str) -> Guarded<'a> {
+        Guarded {
+            completion,
+            source: self.source.as_deref(),
+            reference: Some(&self.reference),
+            target_lang: self.target_lang.as_deref(),
+        }
+    }
+
     fn translation(pair: &TranslationPair, prompt: String, ids: Vec<u32>) -> Self {
         Question {
             ids: ids.into(),
             prompt,
             reference: pair.target.clone(),
             group: format!("{}-{}", pair.source_lang, pair.target_lang),
+            source: Some(pair.source.clone()),
+            target_lang: Some(language_code(&pair.target_lang)),
             bleu: bleu_tokenizer(&pair.target_lang),
         }
     }
@@ -226,10 +252,14 @@ impl Answers {
                 let bleu = Bleu::corpus(answers[0].0.bleu);
                 let chrf = Chrf::CHRF.corpus_score(&hypotheses, &references);
                 let bleu = bleu.corpus_score(&hypotheses, &references).score;
+                let guards =
+                    Guards::of(answers.iter().map(|(question, text)| question.guard(text)));
+                let mut metrics = Fields::new().with("chrf", chrf).with("bleu", bleu);
+                metrics.extend(guards.values());
                 EvaluationRow {
                     group: group.to_owned(),
                     count: answers.len() as u64,
-                    metrics: Fields::new().with("chrf", chrf).with("bleu", bleu),
+                    metrics,
                 }
             })
             .collect();
@@ -237,10 +267,13 @@ impl Answers {
             let values = rows.iter().filter_map(|row| row.metrics.scalar(name));
             values.sum::<f64>() / rows.len() as f64
         };
+        let mut metrics = Fields::new()
+            .with("chrf", mean("chrf"))
+            .with("bleu", mean("bleu"));
+        let guards = Guards::of(answered.iter().map(|(question, text)| question.guard(text)));
+        metrics.extend(guards.values());
         Answers {
-            metrics: Fields::new()
-                .with("chrf", mean("chrf"))
-                .with("bleu", mean("bleu")),
+            metrics,
             rows,
             samples: answered
                 .iter()
@@ -265,6 +298,13 @@ impl Answers {
     }
 }
 
+/// The code of a language given by code or name; what is not known stands for itself.
+pub fn language_code(tag: &str) -> String {
+    Language::find(tag)
+        .map_or(tag, |language| language.code)
+        .to_owned()
+}
+
 /// sacreBLEU's advice, as far as its tokenizers need no dictionary.
 fn bleu_tokenizer(target_lang: &str) -> metrics::Tokenizer {
     let code = Language::find(target_lang).map_or("", |language| language.code);
@@ -285,6 +325,8 @@ mod tests {
             prompt: "?".to_owned(),
             reference: reference.to_owned(),
             group: group.to_owned(),
+            source: None,
+            target_lang: None,
             bleu: metrics::Tokenizer::V13a,
         }
     }
@@ -306,6 +348,36 @@ mod tests {
         };
         assert_eq!((row(0), row(1)), (("en-de", 2, 100.0), ("en-fr", 1, 0.0)));
         assert_eq!(answers.metrics.scalar("chrf"), Some(50.0));
+    }
+
+    #[test]
+    fn guards_are_measured_by_language_pair_and_over_all_answers() {
+        let source = "The old stone tower stands by the river.";
+        let asked = |group: &str, target_lang: &str, reference: &str| Question {
+            source: Some(source.to_owned()),
+            target_lang: Some(target_lang.to_owned()),
+            ..question(group, reference)
+        };
+        let german = asked(
+            "en-de",
+            "de",
+            "Der alte Turm steht am Fluss und ist aus Stein.",
+        );
+        let japanese = asked("en-ja", "ja", "古い石の塔は川のほとりに立っている。");
+        let answered = [
+            (&german, german.reference.clone()),
+            (&german, source.to_owned()),
+            (&japanese, japanese.reference.clone()),
+            (&japanese, String::new()),
+        ];
+        let answers = Answers::judge(&answered);
+        let of = |fields: &Fields| {
+            let names = ["off_target_rate", "copy_rate", "empty_rate"];
+            names.map(|name| fields.scalar(name).expect("it was measured"))
+        };
+        assert_eq!(of(&answers.rows[0].metrics), [0.5, 0.5, 0.0]);
+        assert_eq!(of(&answers.rows[1].metrics), [0.0, 0.0, 0.5]);
+        assert_eq!(of(&answers.metrics), [0.25, 0.25, 0.25]);
     }
 
     #[test]

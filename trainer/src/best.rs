@@ -90,6 +90,11 @@ impl BestTracker {
         self.state.best.as_ref().map(|best| best.step)
     }
 
+    /// The best value so far.
+    pub fn value(&self) -> Option<f64> {
+        self.state.best.as_ref().map(|best| best.value)
+    }
+
     /// Optimizer steps before the last evaluation that was judged.
     pub fn judged_step(&self) -> u64 {
         self.state.judged_step

@@ -4,6 +4,7 @@
 //! them and exits with 2.
 
 mod compare;
+mod control;
 mod evaluate;
 mod import;
 mod inspect;
@@ -23,6 +24,7 @@ use toml::Value;
 use crate::recipe::{Dtype, Origin, RawRecipe, RecipeError, RecipeErrors, StageName};
 
 pub use compare::{CompareArgs, SideName, UnknownSide};
+pub use control::ControlArgs;
 pub use evaluate::EvaluateArgs;
 pub use import::ImportArgs;
 pub use inspect::InspectArgs;
@@ -34,7 +36,7 @@ pub use report::{ReportArgs, ReportFormat};
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
 };
-pub use values::{FrameSize, Resume, StageChoice, TuiMode};
+pub use values::{FrameSize, LogFormat, Resume, StageChoice, TuiMode};
 
 use kernels::device::DEVICE_HELP;
 use values::{dtype, path_value};
@@ -56,6 +58,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show a run in the terminal.
     Watch(WatchArgs),
+    /// Ask a running trainer for something.
+    Control(ControlArgs),
     /// Compare two devices or sets of kernels block by block.
     Compare(CompareArgs),
     /// Add up checkpoints.
@@ -113,6 +117,7 @@ enum Tool {
     Metrics(MetricsArgs),
     Inspect(InspectArgs),
     Watch(WatchArgs),
+    Control(ControlArgs),
     Compare(CompareArgs),
     Merge(MergeArgs),
     Import(ImportArgs),
@@ -129,6 +134,7 @@ Examples:
   trainer --stage po --recipe recipe.toml --set beta=0.05 --set max_length=1024
   trainer --stage all --recipe recipe.toml --output runs/tower
   trainer watch runs/sft
+  trainer control runs/sft stop
 
 Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 diverged and stopped, 130 stopped by the user.";
 
@@ -182,8 +188,16 @@ pub struct TrainArgs {
     pub resume: Resume,
 
     /// Show the run in the terminal: where there is one (auto), always or never.
+    ///
+    /// The run is then a process of its own, and `q` or closing the terminal leaves it running:
+    /// `trainer watch DIR` comes back, `trainer control DIR stop` ends it. What it says goes to
+    /// DIR/trainer.log.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub tui: TuiMode,
+
+    /// What standard error carries: sentences (text), or the lines of the event log (json).
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub log_format: LogFormat,
 
     /// Stop after this many optimizer steps.
     #[arg(long, value_name = "N")]
@@ -264,6 +278,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Metrics(args)), _) => Command::Metrics(args),
         (Some(Tool::Inspect(args)), _) => Command::Inspect(args),
         (Some(Tool::Watch(args)), _) => Command::Watch(args),
+        (Some(Tool::Control(args)), _) => Command::Control(args),
         (Some(Tool::Compare(args)), _) => Command::Compare(args),
         (Some(Tool::Merge(args)), _) => Command::Merge(args),
         (Some(Tool::Import(args)), _) => Command::Import(args),

@@ -80,6 +80,17 @@ pub enum TrainError {
         /// Its value.
         value: f64,
     },
+    /// A running trainer did not do what was asked of it.
+    #[error("{0}")]
+    Refused(String),
+    /// The trainer that was watched ended early; the words are its own.
+    #[error("{message}")]
+    Trainer {
+        /// Its exit code.
+        code: u8,
+        /// What it said at its end.
+        message: String,
+    },
     /// The user stopped the run; a checkpoint was saved.
     #[error("stopped at step {step}; `--resume auto` goes on from there")]
     Stopped {
@@ -89,7 +100,8 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// 2 for usage and recipe, 3 for divergence, 130 for a stop, else 1.
+    /// 2 for usage and recipe, 3 for divergence, 130 for a stop, else 1; of a trainer that was
+    /// watched, its own.
     pub fn exit_code(&self) -> u8 {
         match self {
             TrainError::Recipe(_)
@@ -98,6 +110,7 @@ impl TrainError {
             | TrainError::Preflight(_) => 2,
             TrainError::Diverged { .. } => 3,
             TrainError::Stopped { .. } => 130,
+            TrainError::Trainer { code, .. } => *code,
             _ => 1,
         }
     }

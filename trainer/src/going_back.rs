@@ -86,7 +86,7 @@ impl Training {
         }
         self.watch = Watch::new(&self.recipe, watch);
         stage.went_back();
-        Ok(())
+        self.read_alerts()
     }
 
     /// `None` where there is no checkpoint yet and the run began with the model.

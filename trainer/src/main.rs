@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     match trainer::commands::run(trainer::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            trainer::say!("error: {error}");
+            trainer::say::failure(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -20,9 +20,10 @@ use crate::TrainError;
 use crate::best::BestTracker;
 use crate::checkpoint::{Start, TrainState, fingerprint, restore, starting_checkpoint};
 use crate::cli::Resume;
+use crate::control::{self, Requests};
 use crate::forward::Recompute;
 use crate::interrupt;
-use crate::monitor::MemoryPeak;
+use crate::monitor::{Alerts, MemoryPeak};
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
 use crate::recipe::{Dtype, Recipe, StageSettings};
@@ -71,14 +72,15 @@ pub enum RunEnd {
 pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
     let run_dir = RunDir::create(&request.output)?;
     let lock = run_dir.lock()?;
-    let log = EventLog::open(&run_dir)?;
+    let log = say::shown(EventLog::open(&run_dir)?);
+    control::refuse_stale(&run_dir, &log)?;
     let result = run_locked(&request, &run_dir, &lock, &log);
     if let Err(error) = &result
         && let Err(unlogged) = log_end(&log, error)
     {
         // What ended the run comes first, and its exit code with it: most likely the disk is full,
         // and both say so.
-        say!("warning: the end of the run is not in its log: {unlogged}");
+        say::warning(&format!("the end of the run is not in its log: {unlogged}"));
     }
     result
 }
@@ -301,13 +303,21 @@ impl Context<'_> {
             until: request.until,
             best,
             watch,
+            alerts: Alerts::new(self.recipe),
+            reported_data: None,
             began_with: start.checkpoint.map(|(dir, _)| dir),
             source_dir: self.model_dir.to_owned(),
             save_dtype,
             interrupter: interrupt::on_signal(),
+            requests: Requests::new(run_dir),
         };
-        let outcome = training.run(&mut stage)?;
+        if resumes {
+            training.read_alerts()?;
+        }
+        let outcome = training.run(&mut stage);
         drop(heartbeat);
+        training.requests.close(self.log)?;
+        let outcome = outcome?;
         finish(
             self.log,
             outcome.ended.reason(),

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use model::CausalLm;
 use serde::Serialize;
 use serde_json::Value;
-use telemetry::event::EvaluationRow;
+use telemetry::event::{DataSource, EvaluationRow};
 use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
@@ -80,6 +80,9 @@ pub trait Stage {
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// What was taken of each file so far.
+    fn sources(&self) -> Vec<DataSource>;
 
     /// Everything that the next step depends on and the weights do not hold.
     fn state(&self) -> Value;

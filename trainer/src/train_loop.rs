@@ -1,6 +1,7 @@
 //! The one loop: micro-batches → clip → step → log → evaluate → save → control. The stages do the
 //! rest.
 
+mod observing;
 mod saving;
 
 use std::path::PathBuf;
@@ -15,9 +16,10 @@ use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 
 use crate::TrainError;
 use crate::best::BestTracker;
+use crate::control::{Next, Requests};
 use crate::forward::{Forward, Recompute, host_loss};
 use crate::going_back::Target;
-use crate::monitor::{SystemMonitor, Throughput};
+use crate::monitor::{Alerts, Observation, SystemMonitor, Throughput};
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
@@ -53,6 +55,10 @@ pub struct Training {
     pub best: Option<BestTracker>,
     /// The rule about a metric that is never a reward, where the recipe has one.
     pub watch: Option<Watch>,
+    /// The rules that the run is watched by.
+    pub alerts: Alerts,
+    /// What the log says of the data so far, in this process.
+    pub reported_data: Option<event::Data>,
     /// The checkpoint that this process began with.
     pub began_with: Option<PathBuf>,
     /// The model that the run began with; checkpoints take the tokenizer's files from it.
@@ -61,6 +67,8 @@ pub struct Training {
     pub save_dtype: Dtype,
     /// Says when the user wants to stop.
     pub interrupter: Interrupter,
+    /// What is asked of the run through its control box.
+    pub requests: Requests,
 }
 
 /// A step of a run that may take it more than once.
@@ -122,13 +130,14 @@ impl Training {
     /// Trains to the last step.
     ///
     /// # Errors
-    /// [`TrainError::Stopped`] after a signal, with a checkpoint saved; [`TrainError::Diverged`]
+    /// [`TrainError::Stopped`] after a signal or on request, with a checkpoint saved; [`TrainError::Diverged`]
     /// where the loss or the gradient is not a number and the recipe says to stop, or going back
     /// did not help; or what a stage, a file or the disk fails with.
     pub fn run<S: Stage>(&mut self, stage: &mut S) -> Result<Outcome, TrainError> {
         let schedule = Schedule::new(&self.recipe.schedule, self.total_steps);
         let mut system = SystemMonitor::new(Duration::from_secs(10));
         let mut throughput = Throughput::default();
+        self.report_data(stage)?;
         let mut outcome = Outcome {
             start: self.evaluate(stage)?,
             ..Outcome::default()
@@ -142,6 +151,9 @@ impl Training {
         let mut times_back = 0;
         let mut warned = Vec::new();
         while self.step < self.total_steps && ended.is_none() {
+            if self.serve_requests(stage, &mut saved)? == Next::Stop {
+                return self.stop(stage, saved);
+            }
             let began = self.log.clock().elapsed();
             let step = self.step + 1;
             let step_event = match self.optimizer_step(stage, step, &schedule) {
@@ -172,7 +184,8 @@ impl Training {
                 }
             }
             if let Some(state) = system.poll(&**self.log.clock()) {
-                self.log.append(state)?;
+                self.log.append(state.clone())?;
+                self.observe(Observation::System(&state))?;
             }
             if step == self.total_steps {
                 break;
@@ -212,6 +225,7 @@ impl Training {
         if is_best || saved < self.step || self.run_dir.newest_checkpoint()?.is_none() {
             self.save(stage)?;
         }
+        self.report_data(stage)?;
         outcome.ended = ended.unwrap_or_default();
         Ok(outcome)
     }
@@ -357,7 +371,8 @@ impl Training {
         };
         match self.recipe.run.on_nonfinite {
             OnNonfinite::Stop | OnNonfinite::Rollback => {
-                self.log.append(event)?;
+                self.log.append(event.clone())?;
+                self.observe(Observation::Step(&event))?;
                 Err(TrainError::Diverged { step, what, value })
             }
             OnNonfinite::Skip => {
@@ -392,10 +407,15 @@ impl Training {
         if let Some(watch) = &mut self.watch {
             watch.add_step(&event);
         }
-        Ok(self.log.append(event)?)
+        self.log.append(event.clone())?;
+        self.observe(Observation::Step(&event))
     }
 
-    fn evaluate<S: Stage>(&self, stage: &mut S) -> Result<Option<Evaluation>, TrainError> {
+    /// Measures the model and logs what came out; nothing is decided by it here.
+    pub(crate) fn evaluate<S: Stage>(
+        &mut self,
+        stage: &mut S,
+    ) -> Result<Option<Evaluation>, TrainError> {
         self.phase("evaluate")?;
         let interrupter = self.interrupter.clone();
         let evaluation = stage.evaluate(&self.model, &|| interrupter.should_stop())?;
@@ -413,7 +433,9 @@ impl Training {
             if !samples.is_empty() {
                 event.fields.set("samples", json!(samples));
             }
-            self.log.append(event)?;
+            self.log.append(event.clone())?;
+            self.observe(Observation::Evaluation(&event))?;
+            self.report_data(stage)?;
         }
         self.phase("train")?;
         Ok(evaluation)
@@ -426,7 +448,7 @@ impl Training {
         Ok(self.log.append(warning)?)
     }
 
-    fn phase(&self, name: &str) -> Result<(), TrainError> {
+    pub(crate) fn phase(&self, name: &str) -> Result<(), TrainError> {
         let phase: Event = event::Phase {
             name: name.to_owned(),
             step: self.step,

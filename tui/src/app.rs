@@ -283,6 +283,7 @@ impl App {
             self.frozen = None;
             self.selected = [0; Screen::ALL.len()];
             self.selected[Screen::Runs.index()] = number;
+            self.filter_samples();
         }
     }
 

@@ -112,6 +112,7 @@ pub enum Action {
     Best,
     Worst,
     Order,
+    Sort,
     Prompt,
     Difference,
     Levels,
@@ -204,15 +205,16 @@ keys! {
     &[Metrics]; "Enter" [Enter] => Action::Open, "the selected chart alone", "zoom";
     &[Metrics, Samples, Evaluation, Log]; "/" [Char('/')] => Action::Filter, "only what has these words", "filter";
 
-    &[Samples]; "n N" [Char('n'), Right, PageDown] => Action::NextGroup, "next, previous group", "group";
-    &[Samples]; "" [Char('N'), Left, PageUp] => Action::PreviousGroup, "";
-    &[Samples]; "j k" [Char('j'), Down] => Action::Down, "next, previous completion", "completion";
+    &[Samples]; "n N" [Char('n'), Right] => Action::NextGroup, "next, previous group", "group";
+    &[Samples]; "" [Char('N'), Left] => Action::PreviousGroup, "";
+    &[Samples]; "j k" [Char('j'), Down] => Action::Down, "next, previous completion", "pick";
     &[Samples]; "" [Char('k'), Up] => Action::Up, "";
-    &[Samples]; "b" [Char('b')] => Action::Best, "the best completion", "best";
-    &[Samples]; "w" [Char('w')] => Action::Worst, "the worst completion", "worst";
-    &[Samples]; "d" [Char('d')] => Action::Difference, "mark differences", "diff";
-    &[Samples]; "o" [Char('o')] => Action::Order, "order: latest, spread, best…", "order";
-    &[Samples]; "t" [Char('t')] => Action::Prompt, "whole prompt or source", "prompt";
+    &[Samples]; "d" [Char('d')] => Action::Difference, "diff to reference or best", "diff";
+    &[Samples]; "b w" [Char('b')] => Action::Best, "best, worst completion", "best, worst";
+    &[Samples]; "" [Char('w')] => Action::Worst, "";
+    &[Samples]; "t" [Char('t')] => Action::Prompt, "whole prompt, completions", "prompt";
+    &[Samples]; "o" [Char('o')] => Action::Order, "order: latest, spread, …", "order";
+    &[Samples]; "s" [Char('s')] => Action::Sort, "completions by reward", "sort";
 
     &[Runs]; "Enter" [Enter] => Action::Open, "look at the selected run", "open";
     &[Runs]; "Space" [Char(' ')] => Action::Mark, "its curves beside the others", "overlay";
@@ -220,8 +222,8 @@ keys! {
     ROWS; "" [Char('k'), Up] => Action::Up, "";
     &[Log]; "o" [Char('o')] => Action::Levels, "all, warnings, alerts alone", "levels";
     &[Evaluation, Data]; "o" [Char('o')] => Action::Order, "order of the rows", "order";
-    &[Metrics, Data, Evaluation, System, Log, Checkpoints, Runs]; "PgUp PgDn" [PageDown, Ctrl('d')] => Action::PageDown, "a page at a time";
-    &[Metrics, Data, Evaluation, System, Log, Checkpoints, Runs]; "" [PageUp, Ctrl('u')] => Action::PageUp, "";
+    &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "PgUp PgDn" [PageDown, Ctrl('d')] => Action::PageDown, "a page at a time";
+    &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "" [PageUp, Ctrl('u')] => Action::PageUp, "";
     &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "g G" [Char('g'), Home] => Action::First, "first, last";
     &[Metrics, Samples, Data, Evaluation, System, Log, Checkpoints, Runs]; "" [Char('G'), End] => Action::Last, "";
 

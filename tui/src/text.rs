@@ -1,5 +1,7 @@
 //! Text from elsewhere, made to fit: cut by display width and grapheme, never by byte.
 
+use std::ops::Range;
+
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -78,21 +80,11 @@ pub fn wrap(text: &str, columns: usize, max_lines: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() && columns > 0 && lines.len() < max_lines {
-        if lines.len() + 1 == max_lines || width(rest) <= columns {
+        if lines.len() + 1 == max_lines {
             lines.push(cut(rest, columns));
             break;
         }
-        let fits = take(rest, columns);
-        // A line that would be less than half full is broken inside the word, as text without spaces is.
-        let space = fits
-            .rfind(' ')
-            .filter(|at| width(&fits[..*at]) * 2 >= columns);
-        let ends_word = rest[fits.len()..].starts_with(' ');
-        let end = if ends_word {
-            fits.len()
-        } else {
-            space.unwrap_or(fits.len())
-        };
+        let end = line_end(rest, columns);
         if end == 0 {
             break;
         }
@@ -100,6 +92,64 @@ pub fn wrap(text: &str, columns: usize, max_lines: usize) -> Vec<String> {
         rest = rest[end..].trim_start();
     }
     lines
+}
+
+/// How much of a text is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, a new line after each `↵`.
+    Whole,
+    /// So many lines, filled.
+    Lines(usize),
+}
+
+/// Where a text that [`clean`] has made is broken into lines of at most `columns` columns. The spaces at a break
+/// belong to no line, but for those at the beginning of a line of the text itself.
+pub fn breaks(text: &str, columns: usize, extent: Extent) -> Vec<Range<usize>> {
+    let (max_lines, line_mark) = match extent {
+        Extent::Whole => (usize::MAX, '↵'),
+        // No text that is shown has this character.
+        Extent::Lines(max_lines) => (max_lines, '\n'),
+    };
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for paragraph in text.split_inclusive(line_mark) {
+        let paragraph_end = start + paragraph.len();
+        while start < paragraph_end {
+            let rest = &text[start..paragraph_end];
+            let end = line_end(rest, columns);
+            if end == 0 || lines.len() == max_lines {
+                return lines;
+            }
+            lines.push(start..start + end);
+            let spaces = rest[end..].len() - rest[end..].trim_start().len();
+            start += end + spaces;
+        }
+    }
+    lines
+}
+
+/// Whether some of the text runs from right to left; such a text stands on lines of its own, since a terminal that
+/// turns it may turn what is beside it, too.
+pub fn is_right_to_left(text: &str) -> bool {
+    let turns = |c| {
+        matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}'
+            | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+    };
+    text.contains(turns)
+}
+
+/// The end of the first line of the text; 0 where not even one grapheme fits.
+fn line_end(text: &str, columns: usize) -> usize {
+    let fits = take(text, columns);
+    if fits.len() == text.len() || text[fits.len()..].starts_with(' ') {
+        return fits.len();
+    }
+    // A line that would be less than half full is broken inside the word, as text without spaces is.
+    let space = fits
+        .rfind(' ')
+        .filter(|at| width(&fits[..*at]) * 2 >= columns);
+    space.unwrap_or(fits.len())
 }
 
 /// The longest start of the text that fits.
@@ -165,6 +215,28 @@ mod tests {
         }
         assert_eq!(wrap("one two three", 8, 9), ["one two", "three"]);
         assert_eq!(wrap("one two three", 8, 1), ["one two…"]);
+    }
+
+    #[test]
+    fn a_text_read_as_a_whole_keeps_its_lines() {
+        let lines = |text: &str, columns| -> Vec<String> {
+            let lines = breaks(text, columns, Extent::Whole);
+            lines.into_iter().map(|at| text[at].to_owned()).collect()
+        };
+        assert_eq!(
+            lines("one two three↵  four↵↵five", 8),
+            ["one two", "three↵", "  four↵", "↵", "five"]
+        );
+        let filled = breaks("one↵two three", 8, Extent::Lines(2));
+        assert_eq!(filled, [0..9, 10..15]);
+        for text in WIDE {
+            for columns in 4..40 {
+                let lines = lines(text, columns);
+                assert!(lines.iter().all(|line| width(line) <= columns), "{columns}");
+                assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+            }
+        }
+        assert!(is_right_to_left(WIDE[3]) && !is_right_to_left(WIDE[2]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Theme {
         palette: Palette::Ansi,
     };
 
-    /// No colour at all, only bold, dim and reversed text.
+    /// No colour at all, only bold, dim, underlined and struck text.
     pub const PLAIN: Self = Self {
         palette: Palette::Plain,
     };
@@ -68,6 +68,16 @@ impl Theme {
     /// Where the selection is: ▸.
     pub fn selected(self) -> Style {
         self.colour(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    /// What a text has that another lacks: ‹+›.
+    pub fn inserted(self) -> Style {
+        self.colour(Color::Green).add_modifier(Modifier::UNDERLINED)
+    }
+
+    /// What a text lacks that another has: ‹−›.
+    pub fn deleted(self) -> Style {
+        self.colour(Color::Red).add_modifier(Modifier::CROSSED_OUT)
     }
 
     /// The curve of the chart with that number.

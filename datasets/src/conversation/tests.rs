@@ -233,6 +233,7 @@ fn both_sides_of_a_pair_learn_the_answer_alone() {
         ],
         chosen: vec![Message::assistant("Turm")],
         rejected: vec![Message::assistant("Tor!")],
+        translation: None,
     };
     let (chosen, rejected) = chat.supervise_pair(&pair).unwrap();
     let text = |tokens: &SupervisedTokens| {

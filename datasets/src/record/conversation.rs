@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Record;
-use super::document::{TranslationPair, is_pair};
+use super::document::{Translation, TranslationPair, is_pair};
 use super::fields::{Fields, kind_of};
 use super::message::{Message, messages, messages_or_turn_of};
 use crate::error::RecordError;
@@ -22,6 +22,9 @@ use crate::error::RecordError;
 pub struct Conversation {
     /// The turns, in order.
     pub messages: Vec<Message>,
+    /// What is translated, where the line has a `target_lang`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub translation: Option<Translation>,
 }
 
 /// What supervised fine-tuning reads: conversations, and pairs that become a translation request and its answer.
@@ -58,7 +61,10 @@ impl Record for Conversation {
             return Err(fields.missing("messages", "a list of messages"));
         };
         check_supervised(&messages, field)?;
-        Ok(Self { messages })
+        Ok(Self {
+            messages,
+            translation: fields.translation()?,
+        })
     }
 }
 

@@ -53,6 +53,20 @@ pub struct TranslationPair {
     pub target_lang: String,
 }
 
+/// What a request to translate says of itself beside its words:
+/// `{"source": "tower", "source_lang": "en", "target_lang": "de"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Translation {
+    /// The text to translate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Its language: a code of [`crate::language`] or a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_lang: Option<String>,
+    /// The language to translate to.
+    pub target_lang: String,
+}
+
 /// What continued pretraining reads: documents, and pairs that are written out as documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CorpusRecord {
@@ -81,6 +95,10 @@ impl Record for Document {
         };
         Ok(Self { text, component })
     }
+
+    fn component(&self) -> Option<Component> {
+        Some(self.component)
+    }
 }
 
 impl Record for TranslationPair {
@@ -103,6 +121,13 @@ impl Record for CorpusRecord {
             TranslationPair::from_json(value).map(Self::Pair)
         } else {
             Document::from_json(value).map(Self::Document)
+        }
+    }
+
+    fn component(&self) -> Option<Component> {
+        match self {
+            Self::Document(document) => Some(document.component),
+            Self::Pair(_) => Some(Component::Parallel),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::document::Translation;
 use crate::error::RecordError;
 
 /// The fields of one JSON object. A field that is `null` counts as absent, as data tables write it so.
@@ -55,6 +56,19 @@ impl Fields {
         self.take(name)
             .map(|value| text_of(value).map_err(|e| e.within(name)))
             .transpose()
+    }
+
+    /// What a request to translate says of itself; `None` without a target language. Elsewhere `source` may be
+    /// anything, such as the name of the data set.
+    pub(super) fn translation(&mut self) -> Result<Option<Translation>, RecordError> {
+        let Some(target_lang) = self.optional_text("target_lang")? else {
+            return Ok(None);
+        };
+        Ok(Some(Translation {
+            source: self.optional_text("source")?,
+            source_lang: self.optional_text("source_lang")?,
+            target_lang,
+        }))
     }
 
     /// The error for a field that is not there; it lists the fields that are.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Record;
+use super::document::Translation;
 use super::fields::Fields;
 use super::message::{Message, messages_or_turn_of};
 use crate::error::RecordError;
@@ -21,6 +22,9 @@ pub struct PreferencePair {
     pub chosen: Vec<Message>,
     /// The other answer.
     pub rejected: Vec<Message>,
+    /// What is translated, where the line has a `target_lang`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub translation: Option<Translation>,
 }
 
 const SHAPE: &str =
@@ -51,6 +55,7 @@ impl Record for PreferencePair {
             prompt,
             chosen,
             rejected,
+            translation: fields.translation()?,
         })
     }
 }
@@ -112,6 +117,7 @@ mod tests {
             prompt: vec![Message::user("tower")],
             chosen: vec![Message::assistant("Turm")],
             rejected: vec![Message::assistant("Tor")],
+            translation: None,
         }
     }
 
@@ -133,6 +139,23 @@ mod tests {
                 "{record}"
             );
         }
+    }
+
+    #[test]
+    fn a_target_language_makes_a_source_a_text_to_translate() {
+        let mut record =
+            json!({"prompt": "tower", "chosen": "Turm", "rejected": "Tor", "source": "ultrachat"});
+        let pair = PreferencePair::from_json(record.clone()).unwrap();
+        assert_eq!(pair, expected(), "it is where the data set is from");
+        record["source"] = "tower".into();
+        record["target_lang"] = "de".into();
+        let pair = PreferencePair::from_json(record).unwrap();
+        let translation = Translation {
+            source: Some("tower".into()),
+            source_lang: None,
+            target_lang: "de".into(),
+        };
+        assert_eq!(pair.translation, Some(translation));
     }
 
     #[test]

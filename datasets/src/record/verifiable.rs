@@ -26,6 +26,9 @@ pub struct VerifiablePrompt {
     /// A reference translation or answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The language to answer in, a code or a name, where the line says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_lang: Option<String>,
     /// The row of a table that the prompt counts to: its `task`, else `source_lang-target_lang`.
     #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -55,13 +58,18 @@ impl Record for VerifiablePrompt {
         let verifiers = verifiers(&mut fields)?;
         let source = fields.optional_text("source")?;
         let reference = fields.optional_text("reference")?;
-        let group = group(&mut fields)?;
+        let source_lang = fields.optional_text("source_lang")?;
+        let target_lang = fields.optional_text("target_lang")?;
+        let task = fields.optional_text("task")?;
+        let pair = || Some(format!("{}-{}", source_lang?, target_lang.as_ref()?));
+        let group = task.or_else(pair);
         Ok(Self {
             messages,
             verifiers,
             source,
             reference,
             group,
+            target_lang,
         })
     }
 }
@@ -126,13 +134,6 @@ fn spread(args: Option<Value>, count: usize) -> Result<Vec<Value>, RecordError> 
         }
         Some(args) => Ok(vec![args; count]),
     }
-}
-
-fn group(fields: &mut Fields) -> Result<Option<String>, RecordError> {
-    let task = fields.optional_text("task")?;
-    let from = fields.optional_text("source_lang")?;
-    let to = fields.optional_text("target_lang")?;
-    Ok(task.or_else(|| Some(format!("{}-{}", from?, to?))))
 }
 
 impl VerifierCall {
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_verifiable_prompt_survives_the_round_trip() {
-        let record = json!({"prompt": "a", "verifier": ["x", "y"], "args": [{"n": 1}, {}], "reference": "b", "task": "t"});
+        let record = json!({"prompt": "a", "verifier": ["x", "y"], "args": [{"n": 1}, {}], "reference": "b", "target_lang": "de", "task": "t"});
         let prompt = VerifiablePrompt::from_json(record).unwrap();
         let written = serde_json::to_value(&prompt).unwrap();
         assert_eq!(VerifiablePrompt::from_json(written), Ok(prompt));

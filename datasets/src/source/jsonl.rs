@@ -5,10 +5,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Location, RecordError};
-use crate::record::Record;
+use crate::record::{Component, Record};
 
 /// The records of one or more files, in the order of the files and of their lines.
 ///
@@ -16,6 +16,7 @@ use crate::record::Record;
 /// [`get`](Self::get) reads and parses one line. Blank lines, a byte order mark and CRLF line ends are allowed.
 pub struct JsonlSource<T> {
     files: Vec<DataFile>,
+    parts: Vec<Part>,
     lines: Vec<Line>,
     skipped: SkippedRecords,
     record: PhantomData<fn() -> T>,
@@ -38,13 +39,27 @@ pub struct SkippedRecords {
     pub reasons: BTreeMap<String, (usize, Location)>,
 }
 
+/// The records of one file, or of one component of a file that mixes several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The file.
+    pub path: PathBuf,
+    /// The component, where records have one.
+    pub component: Option<Component>,
+    /// Its records.
+    pub num_records: usize,
+    /// Lines of the file that were left out, by reason; they are told of its first part.
+    pub skipped: BTreeMap<String, usize>,
+    file: usize,
+}
+
 struct DataFile {
     path: PathBuf,
     file: File,
 }
 
 struct Line {
-    file: usize,
+    part: u32,
     number: usize,
     offset: u64,
     num_bytes: usize,
@@ -55,6 +70,7 @@ impl<T: Record> JsonlSource<T> {
     pub fn open(paths: &[PathBuf], on_bad_record: OnBadRecord) -> Result<Self, DataError> {
         let mut source = Self {
             files: Vec::new(),
+            parts: Vec::new(),
             lines: Vec::new(),
             skipped: SkippedRecords::default(),
             record: PhantomData,
@@ -73,6 +89,8 @@ impl<T: Record> JsonlSource<T> {
         let file = File::open(&path).map_err(unreadable)?;
         let mut reader = BufReader::with_capacity(1 << 20, file.try_clone().map_err(unreadable)?);
         let (records_before, skipped_before) = (self.lines.len(), self.skipped.total());
+        let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
+        let first_part = self.parts.len();
         let (mut offset, mut number, mut bytes) = (0u64, 0usize, Vec::new());
         loop {
             bytes.clear();
@@ -83,12 +101,15 @@ impl<T: Record> JsonlSource<T> {
             number += 1;
             match parse::<T>(&bytes) {
                 Ok(None) => {}
-                Ok(Some(_)) => self.lines.push(Line {
-                    file: self.files.len(),
-                    number,
-                    offset,
-                    num_bytes,
-                }),
+                Ok(Some(record)) => {
+                    let part = self.part_for(&path, record.component());
+                    self.lines.push(Line {
+                        part,
+                        number,
+                        offset,
+                        num_bytes,
+                    });
+                }
                 Err(error) => {
                     let location = Location {
                         path: path.clone(),
@@ -96,7 +117,10 @@ impl<T: Record> JsonlSource<T> {
                     };
                     match on_bad_record {
                         OnBadRecord::Error => return Err(DataError::Record { location, error }),
-                        OnBadRecord::Skip => self.skipped.count(error.reason(), location),
+                        OnBadRecord::Skip => {
+                            *skipped.entry(error.reason()).or_default() += 1;
+                            self.skipped.count(error.reason(), location);
+                        }
                     }
                 }
             }
@@ -111,8 +135,27 @@ impl<T: Record> JsonlSource<T> {
             };
             return Err(DataError::Empty { path, hint });
         }
+        self.parts[first_part].skipped = skipped;
         self.files.push(DataFile { path, file });
         Ok(())
+    }
+
+    /// The part of the file being read that a record of this component counts to, and one record more in it.
+    fn part_for(&mut self, path: &Path, component: Option<Component>) -> u32 {
+        let file = self.files.len();
+        let is_it = |part: &Part| part.file == file && part.component == component;
+        let number = self.parts.iter().rposition(is_it).unwrap_or_else(|| {
+            self.parts.push(Part {
+                path: path.to_owned(),
+                component,
+                num_records: 0,
+                skipped: BTreeMap::new(),
+                file,
+            });
+            self.parts.len() - 1
+        });
+        self.parts[number].num_records += 1;
+        u32::try_from(number).expect("a few parts a file")
     }
 
     /// The number of sound records.
@@ -128,7 +171,7 @@ impl<T: Record> JsonlSource<T> {
     /// Reads and parses one record, `index < len()`. Fails only where the file changed since it was opened.
     pub fn get(&self, index: usize) -> Result<T, DataError> {
         let line = &self.lines[index];
-        let DataFile { path, file } = &self.files[line.file];
+        let DataFile { path, file } = &self.files[self.parts[line.part as usize].file];
         let mut bytes = vec![0; line.num_bytes];
         read_exact_at(file, &mut bytes, line.offset).map_err(|source| DataError::Read {
             path: path.clone(),
@@ -152,9 +195,19 @@ impl<T: Record> JsonlSource<T> {
     pub fn location(&self, index: usize) -> Location {
         let line = &self.lines[index];
         Location {
-            path: self.files[line.file].path.clone(),
+            path: self.parts[line.part as usize].path.clone(),
             line: line.number,
         }
+    }
+
+    /// The files, and the components of those that mix several.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Which of the [`parts`](Self::parts) a record is of.
+    pub fn part_of(&self, index: usize) -> usize {
+        self.lines[index].part as usize
     }
 
     /// What was left out under [`OnBadRecord::Skip`].

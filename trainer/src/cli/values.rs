@@ -87,13 +87,23 @@ impl fmt::Display for Resume {
 /// When a run is shown in the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum TuiMode {
-    /// Where standard output is a terminal.
+    /// Where standard input, output and error are a terminal.
     #[default]
     Auto,
-    /// Whatever standard output is.
+    /// Or fail where there is no terminal.
     Always,
     /// Not at all: plain lines on standard error.
     Never,
+}
+
+/// What standard error carries during training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// Sentences for a person.
+    #[default]
+    Text,
+    /// The lines of the event log, a JSON object each, and nothing else.
+    Json,
 }
 
 /// The size of a frame of the terminal UI, in character cells; `120x40`.

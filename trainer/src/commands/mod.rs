@@ -1,6 +1,7 @@
 //! The command line's verbs, one file each: wiring, no mathematics.
 
 mod compare;
+mod control;
 mod doctor;
 mod evaluate;
 mod generate;
@@ -43,5 +44,6 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Control(args) => control::run(&args),
     }
 }

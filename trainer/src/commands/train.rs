@@ -1,42 +1,50 @@
+mod session;
+
 use std::path::{Path, PathBuf};
 
 use kernels::device::{OpenDevice, open};
 use telemetry::RunDir;
 
 use crate::TrainError;
-use crate::cli::{Resume, StageChoice, TrainArgs, TuiMode};
+use crate::cli::{Resume, StageChoice, TrainArgs};
 use crate::demo::Demo;
+use crate::interrupt;
 use crate::recipe::{RawRecipe, StageName, for_stage, unused_keys};
 use crate::run::{self, RunEnd, RunRequest};
 use crate::say;
 use crate::table;
 
+/// Trains, in this process or in one of its own with the viewer in this one.
+pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
+    say::set_format(args.log_format);
+    session::enter_own();
+    let raw = args.raw_recipe()?;
+    let output = output(args);
+    for stage in stages(args) {
+        for_stage(&raw, stage)?;
+    }
+    if session::wants_viewer(args)? {
+        return session::watched(&output);
+    }
+    interrupt::ignore_hangup();
+    train(args, &raw, &output)
+}
+
 /// Runs the named stage, and before it what it builds on: in the demo the earlier stages whose
 /// checkpoints are missing, with `--stage all` every stage.
-pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
-    let raw = args.raw_recipe()?;
-    let output = args.output.clone().unwrap_or_else(|| {
-        let stage = args.stage.named().map_or("all", StageName::as_str);
-        PathBuf::from("runs").join(format!("{}{stage}", demo_prefix(args)))
-    });
+fn train(args: &TrainArgs, raw: &RawRecipe, output: &Path) -> Result<(), TrainError> {
     let device = open(args.device)?;
     say!("device {} ({})", device.name, device.description);
-    if args.tui == TuiMode::Always {
-        say!(
-            "note: `trainer watch {}` shows the run, from another terminal",
-            output.display()
-        );
-    }
     let stages = stages(args);
     let demo = match args.is_demo() {
-        true => Some(prepare_demo(args, &raw, &output, &device)?),
+        true => Some(prepare_demo(args, raw, output, &device)?),
         false => None,
     };
     let mut previous = demo.as_ref().map(|demo| demo.base.clone());
     let last = stages.len() - 1;
     for (position, &stage) in stages.iter().enumerate() {
         let dir = match position == last && args.stage != StageChoice::All {
-            true => output.clone(),
+            true => output.to_owned(),
             false => output.join(stage.as_str()),
         };
         let mut raw = raw.clone();
@@ -45,7 +53,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
         }
         if args.stage.named().is_none() || position == last {
             for key in unused_keys(&raw, stage) {
-                say!("note: {key}");
+                say::note(&key.to_string());
             }
         }
         let recipe = for_stage(&raw, stage)?;
@@ -72,16 +80,24 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), TrainError> {
         match end {
             RunEnd::AlreadyFinished => say!("{} had finished before", dir.display()),
             RunEnd::Trained(outcome) if position == last || args.stage == StageChoice::All => {
-                print!("{}", table::outcome(&outcome));
+                say::results(&table::outcome(&outcome));
             }
             RunEnd::Trained(_) => {}
         }
         previous = Some(newest_checkpoint(&dir)?);
     }
     if let Some(checkpoint) = previous {
-        println!("\n{}", checkpoint.display());
+        say::results(&format!("\n{}\n", checkpoint.display()));
     }
     Ok(())
+}
+
+/// The run directory of the last stage.
+fn output(args: &TrainArgs) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| {
+        let stage = args.stage.named().map_or("all", StageName::as_str);
+        PathBuf::from("runs").join(format!("{}{stage}", demo_prefix(args)))
+    })
 }
 
 fn demo_prefix(args: &TrainArgs) -> &'static str {

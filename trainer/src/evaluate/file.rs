@@ -8,7 +8,7 @@ use datasets::{
 };
 use model::CausalLm;
 use model::generate::SamplingOptions;
-use rewards::Rubric;
+use rewards::{Rubric, guards};
 use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
@@ -195,15 +195,18 @@ fn sampling(answering: Answering) -> SamplingOptions {
     }
 }
 
-/// The reward, the share that is right, and the reward's parts under TRL's names: the reward chrf is a
-/// share, and chrF itself counts points of 100.
+/// The reward, the share that is right, the guards, and the reward's parts under TRL's names: the reward
+/// chrf is a share, and chrF itself counts points of 100.
 fn reward_metrics(measured: &Fields, right: f64) -> Fields {
     const TOTAL: &str = "reward";
     let mut metrics = Fields::new()
         .with(TOTAL, measured.scalar(TOTAL).unwrap_or(f64::NAN))
         .with("right", right);
     for (name, value) in measured.scalars().filter(|(name, _)| *name != TOTAL) {
-        metrics.set(format!("rewards/{name}"), value);
+        match guards::NAMES.contains(&name) {
+            true => metrics.set(name, value),
+            false => metrics.set(format!("rewards/{name}"), value),
+        }
     }
     metrics
 }

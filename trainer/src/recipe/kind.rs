@@ -5,6 +5,8 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use toml::Value;
 
+use super::alert_rule::AlertRule;
+
 /// The largest value of a key that counts something, so that counts fit every integer type.
 pub(crate) const MAX_COUNT: i64 = 1_000_000_000;
 
@@ -29,6 +31,8 @@ pub enum Kind {
     Paths,
     /// One name or a list of names.
     Names,
+    /// A list of [`AlertRule`]s.
+    AlertRules,
     /// A list of numbers, or a table of `name = number`.
     Weights,
     /// A list of numbers.
@@ -72,6 +76,14 @@ impl Kind {
                 let filled = |item: &Value| item.as_str().is_some_and(|text| !text.is_empty());
                 items.iter().all(filled).then(|| value.clone())
             }
+            (Self::AlertRules, Value::String(_)) => self.accept(&Value::Array(vec![value.clone()])),
+            (Self::AlertRules, Value::Array(items)) => {
+                let is_rule = |item: &Value| {
+                    let rule = item.as_str().map(str::parse::<AlertRule>);
+                    rule.is_some_and(|rule| rule.is_ok())
+                };
+                items.iter().all(is_rule).then(|| value.clone())
+            }
             (Self::Weights | Self::Numbers, Value::Array(items)) => {
                 let numbers: Option<Vec<Value>> = items
                     .iter()
@@ -100,6 +112,7 @@ impl Kind {
                 | Self::Name
                 | Self::Paths
                 | Self::Names
+                | Self::AlertRules
         )
     }
 }
@@ -130,6 +143,7 @@ impl fmt::Display for Kind {
             Self::Name => f.write_str("a name in quotes"),
             Self::Paths => f.write_str("a path in quotes, or a list of them"),
             Self::Names => f.write_str("a name in quotes, or a list of them"),
+            Self::AlertRules => f.write_str("a list of rules such as \"kl > 1\""),
             Self::Numbers => f.write_str("a list of finite numbers"),
             Self::Weights => f.write_str("a list of finite numbers, or a table of name = number"),
         }

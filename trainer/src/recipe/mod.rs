@@ -13,6 +13,7 @@
 //!
 //! To add a key, add a row to `settings` or `stage_settings`: see `schema`.
 
+mod alert_rule;
 mod choices;
 mod error;
 pub mod import;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+pub use alert_rule::{AlertRule, Side};
 pub use choices::{
     Dtype, FDivergenceType, GradientCheckpointing, ImportanceSamplingLevel, KlEstimator,
     LoraTarget, LrSchedulerType, MultiObjectiveAggregation, OnBadRecord, OnNonfinite, OnWatch,

@@ -51,6 +51,13 @@ pub(super) fn nearest_word(word: &str, words: &'static [&'static str]) -> Option
     words.min_by_key(|known| edit_distance(word, known))
 }
 
+/// The word that differs from `word` by so little that it was most likely meant: a fourth of its letters.
+pub(super) fn near_word<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = words.map(|known| (edit_distance(word, known), known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= word.chars().count() / 4).then_some(nearest)
+}
+
 /// The least number of insertions, deletions, replacements and swaps of neighbours that turn `a`
 /// into `b` (the restricted Damerau-Levenshtein distance).
 fn edit_distance(a: &str, b: &str) -> usize {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use toml::{Table, Value};
 
+use super::alert_rule::AlertRule;
 use super::choices::{
     ImportanceSamplingLevel, LrSchedulerType, MultiObjectiveAggregation, PolicyLossType,
     PreferenceLossType, SftLossType, StageName,
@@ -162,11 +163,23 @@ fn refused(entry: &Entry, stage: StageName, key: &Key) -> RecipeError {
         (None, Some((other, _))) => {
             error.hint(format!("it is for stage {other}: write it under [{other}]"))
         }
-        (None, None) => match unknown_word(key, &entry.value) {
-            Some((word, nearest)) => error.hint(format!("the nearest to `{word}` is `{nearest}`")),
+        (None, None) => match word_hint(key, &entry.value) {
+            Some(hint) => error.hint(hint),
             None => error,
         },
     }
+}
+
+/// What is wrong with one of the words that a key was given.
+fn word_hint(key: &Key, value: &Value) -> Option<String> {
+    if key.spec.kind == Kind::AlertRules {
+        let rules = words_of(value).into_iter();
+        return rules
+            .filter_map(|rule| rule.parse::<AlertRule>().err())
+            .next();
+    }
+    let (word, nearest) = unknown_word(key, value)?;
+    Some(format!("the nearest to `{word}` is `{nearest}`"))
 }
 
 /// The first word that a key of several words does not take, and the nearest one that it does.
@@ -174,12 +187,17 @@ fn unknown_word<'a>(key: &Key, value: &'a Value) -> Option<(&'a str, &'static st
     let Kind::Choices(words) = key.spec.kind else {
         return None;
     };
-    let given = match value {
+    let word = words_of(value)
+        .into_iter()
+        .find(|word| !words.contains(word))?;
+    Some((word, nearest::nearest_word(word, words)?))
+}
+
+fn words_of(value: &Value) -> Vec<&str> {
+    match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         other => Vec::from_iter(other.as_str()),
-    };
-    let word = given.into_iter().find(|word| !words.contains(word))?;
-    Some((word, nearest::nearest_word(word, words)?))
+    }
 }
 
 /// A file that gives a key under two of its names contradicts itself; TOML sees to one name.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use telemetry::MetricKey;
 use telemetry::metric::Better;
 
+use super::alert_rule::AlertRule;
 use super::choices::{
     Dtype, GradientCheckpointing, LoraTarget, LrSchedulerType, OnBadRecord, OnNonfinite, Optim,
     Preflight,
@@ -150,6 +151,11 @@ settings! {
         /// rollback goes back to the newest checkpoint and on with the records after those of the
         /// step. After the third time without a new checkpoint it ends the run.
         on_nonfinite: OnNonfinite = choice(OnNonfinite::NAMES).default("'stop'");
+        /// Rules beside those that every run of a stage is watched by, such as ["kl > 1", "chrf < 20"].
+        /// A rule replaces the stage's own about the same metric, of steps and of evaluations, or as
+        /// eval/NAME of evaluations alone; "kl off" takes them away and "off" takes all away. A metric
+        /// of steps counts with the median of ten. Alerts are told and never change the training.
+        alert_rules: Vec<AlertRule> = Spec::new(Kind::AlertRules).default("[]");
         /// Look at the data before the first step: warn says what seems wrong, strict also stops
         /// there, off does not look.
         preflight: Preflight = choice(Preflight::NAMES).default("'warn'");

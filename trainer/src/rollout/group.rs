@@ -171,6 +171,13 @@ impl Group {
         }
     }
 
+    /// Tokens of the prompt and of its completions.
+    pub fn num_tokens(&self) -> usize {
+        let completions = self.rollouts.iter();
+        let completions = completions.map(|rollout| rollout.completion.tokens.len());
+        self.prompt.ids.len() + completions.sum::<usize>()
+    }
+
     /// Whether its rewards say nothing: all the same, or none.
     pub fn has_no_variance(&self) -> bool {
         let first = self.rollouts.first().and_then(|r| r.reward.total);

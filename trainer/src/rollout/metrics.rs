@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use rewards::guards::{Guarded, Guards};
 use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
@@ -47,6 +48,7 @@ pub fn rollout_metrics(groups: &[Group]) -> Fields {
             fields.set(format!("completions/max_{prefix}length"), max);
         }
     }
+    fields.extend(guards(groups).values());
     fields
 }
 
@@ -82,7 +84,21 @@ pub fn evaluation(groups: &[Group]) -> Evaluation {
     }
 }
 
-/// Mean reward and the mean of each of its parts.
+/// The guards of translation over all completions.
+fn guards(groups: &[Group]) -> Guards {
+    let completions = groups.iter().flat_map(|group| {
+        let prompt = &group.prompt;
+        group.rollouts.iter().map(|rollout| Guarded {
+            completion: &rollout.text,
+            source: prompt.source.as_deref(),
+            reference: prompt.reference.as_deref(),
+            target_lang: prompt.target_lang.as_deref(),
+        })
+    });
+    Guards::of(completions)
+}
+
+/// Mean reward, the mean of each of its parts, and the guards.
 fn means(groups: &[Group]) -> Fields {
     let rollouts = groups.iter().flat_map(|group| &group.rollouts);
     let rewards: Vec<f64> = rollouts.filter_map(|r| r.reward.total).collect();
@@ -98,6 +114,7 @@ fn means(groups: &[Group]) -> Fields {
     if let Some(name) = names.first() {
         fields.set(*name, mean_and_deviation(&scores).0);
     }
+    fields.extend(guards(groups).values());
     fields
 }
 

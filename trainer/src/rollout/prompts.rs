@@ -10,6 +10,8 @@ use rewards::Verifier;
 use serde_json::Value;
 
 use crate::TrainError;
+use crate::answers::language_code;
+use crate::sources::Sources;
 
 /// Prompts whose answers can be checked, as tokens.
 pub struct Prompts {
@@ -37,6 +39,8 @@ pub struct Prompt {
     pub source: Option<String>,
     /// The right answer, where the record says it.
     pub reference: Option<String>,
+    /// The code of the language to answer in, where the record says it.
+    pub target_lang: Option<String>,
     /// The row of a table it counts to.
     pub group: String,
 }
@@ -118,6 +122,23 @@ impl Prompts {
         self.source.location(self.usable[index])
     }
 
+    /// The files, with those that do not fit rejected.
+    pub fn sources(&self) -> Sources {
+        let mut sources = Sources::new(self.source.parts());
+        let mut usable = self.usable.iter().peekable();
+        for index in 0..self.source.len() {
+            if usable.next_if_eq(&&index).is_none() {
+                sources.reject(self.source.part_of(index), "longer than max_prompt_length");
+            }
+        }
+        sources
+    }
+
+    /// Which of the files one of those that fit is of.
+    pub fn part_of(&self, index: usize) -> usize {
+        self.source.part_of(self.usable[index])
+    }
+
     /// Bad lines left out at the recipe's wish.
     pub fn skipped(&self) -> &SkippedRecords {
         self.source.skipped()
@@ -170,6 +191,7 @@ impl Prompts {
             verifiers,
             args: args.unwrap_or(Value::Null),
             source: record.source,
+            target_lang: record.target_lang.as_deref().map(language_code),
             group: record.group.unwrap_or_else(|| "all".to_owned()),
         })
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
     ChatTokenizer, Component, CorpusRecord, DocumentStart, JsonlSource, Location, OnBadRecord,
-    SkippedRecords, SupervisedTokens, Tokenizer,
+    Part, SkippedRecords, SupervisedTokens, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -58,6 +58,14 @@ impl Sequences for Documents {
 
     fn location(&self, index: usize) -> Location {
         self.source.location(index)
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.source.parts()
+    }
+
+    fn part_of(&self, index: usize) -> usize {
+        self.source.part_of(index)
     }
 
     fn skipped(&self) -> &SkippedRecords {

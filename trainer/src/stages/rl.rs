@@ -18,6 +18,7 @@ use model::CausalLm;
 use model::generate::SamplingOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use telemetry::event::DataSource;
 use telemetry::{Clock, Fields, SampleRecord};
 
 use crate::TrainError;
@@ -28,6 +29,7 @@ use crate::rollout::{
     Group, Prompt, Prompts, Rollout, RolloutBatch, RolloutSequence, Sampler, evaluation,
     rollout_metrics,
 };
+use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
 
 pub use sft_term::SftTerm;
@@ -41,6 +43,7 @@ pub struct Rl {
     reference: Reference,
     sft: Option<SftTerm>,
     loader: Loader,
+    sources: Sources,
     /// Prompts in a micro-batch, micro-batches in a step.
     batch: [usize; 2],
     seed: u64,
@@ -96,6 +99,10 @@ struct State {
     times_back: u64,
     #[serde(default)]
     taken: Option<u64>,
+    #[serde(default)]
+    sources: SourcesState,
+    #[serde(default)]
+    sft_sources: SourcesState,
 }
 
 impl Rl {
@@ -116,6 +123,7 @@ impl Rl {
         };
         Rl {
             loader: Loader::new(prompts.len(), order, Shard::ALL),
+            sources: prompts.sources(),
             denominator: Denominator {
                 loss_type: options::loss_type(&settings),
                 num_completions: 0,
@@ -160,9 +168,13 @@ impl Rl {
         let wanted = prompts_per_batch * num_batches;
         let mut sampled: Vec<Group> = Vec::new();
         let mut kept: Vec<usize> = Vec::new();
+        let mut records: Vec<usize> = Vec::new();
         for round in 0..=self.settings.dynamic_sampling as u64 {
-            let prompts = (kept.len()..wanted)
-                .map(|_| self.prompts.get(self.loader.next_index()))
+            let first = records.len();
+            records.extend((kept.len()..wanted).map(|_| self.loader.next_index()));
+            let prompts = records[first..]
+                .iter()
+                .map(|&record| self.prompts.get(record))
                 .collect::<Result<Vec<Prompt>, _>>()?;
             let sampling = self.sampling(step ^ (self.times_back << 32) ^ (round << 48));
             let groups =
@@ -183,6 +195,7 @@ impl Rl {
                 break;
             }
         }
+        self.count_sources(&records, &sampled, &kept);
         self.step.rollouts = rollout_metrics(&sampled);
         if self.settings.dynamic_sampling > 0 {
             let fields = &mut self.step.rollouts;
@@ -196,6 +209,19 @@ impl Rl {
             .map(|(number, group)| group.record(step, number as u64))
             .collect();
         Ok(())
+    }
+
+    /// Takes down what became of each record.
+    fn count_sources(&mut self, records: &[usize], sampled: &[Group], kept: &[usize]) {
+        for (at, (&record, group)) in records.iter().zip(sampled).enumerate() {
+            let part = self.prompts.part_of(record);
+            match kept.contains(&at) {
+                true => self.sources.take(part, group.num_tokens()),
+                false => self
+                    .sources
+                    .leave_out(part, "all rewards alike (dynamic_sampling)"),
+            }
+        }
     }
 
     /// Gives the kept groups their advantages and cuts them into micro-batches.
@@ -411,6 +437,12 @@ impl Stage for Rl {
         }
     }
 
+    fn sources(&self) -> Vec<DataSource> {
+        let mut sources = self.sources.report();
+        sources.extend(self.sft.iter().flat_map(SftTerm::sources));
+        sources
+    }
+
     fn state(&self) -> Value {
         let iterations = self.settings.num_iterations as u64;
         let is_used_up = self
@@ -430,6 +462,8 @@ impl Stage for Rl {
             sft: self.sft.as_ref().map(SftTerm::state),
             times_back: self.times_back,
             taken: self.taken,
+            sources: self.sources.state(),
+            sft_sources: self.sft.as_ref().map(SftTerm::counted).unwrap_or_default(),
         };
         serde_json::to_value(state).expect("numbers serialise")
     }
@@ -438,9 +472,10 @@ impl Stage for Rl {
         let state: State = serde_json::from_value(state.clone())
             .map_err(|error| TrainError::Checkpoint(format!("the rollout buffer: {error}")))?;
         self.loader.restore(state.loader)?;
-        if let (Some(sft), Some(state)) = (&mut self.sft, state.sft) {
-            sft.restore(state)?;
+        if let (Some(sft), Some(loader)) = (&mut self.sft, state.sft) {
+            sft.restore(loader, state.sft_sources)?;
         }
+        self.sources.restore(state.sources);
         self.current = state.current;
         self.times_back = state.times_back;
         self.taken = state.taken;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::prompt_template::PromptTemplate;
 use datasets::{
-    AssistantTurns, ChatTokenizer, DocumentStart, InstructionRecord, JsonlSource, Location,
-    OnBadRecord, SkippedRecords, Tokenizer,
+    AssistantTurns, ChatTokenizer, Conversation, DocumentStart, InstructionRecord, JsonlSource,
+    Location, OnBadRecord, Part, SkippedRecords, Tokenizer,
 };
 
 use super::supervised::{Sequence, Sequences};
@@ -66,6 +66,14 @@ impl Sequences for Conversations {
         self.source.location(index)
     }
 
+    fn parts(&self) -> &[Part] {
+        self.source.parts()
+    }
+
+    fn part_of(&self, index: usize) -> usize {
+        self.source.part_of(index)
+    }
+
     fn skipped(&self) -> &SkippedRecords {
         self.source.skipped()
     }
@@ -81,7 +89,11 @@ impl Sequences for Conversations {
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
         let question = match self.source.get(index)? {
             InstructionRecord::Conversation(conversation) => {
-                Question::of_conversation(&conversation.messages, &self.tokenizer)
+                let Conversation {
+                    messages,
+                    translation,
+                } = conversation;
+                Question::of_conversation(&messages, translation.as_ref(), &self.tokenizer)
             }
             InstructionRecord::Pair(pair) => {
                 let wording = PromptTemplate::choose(self.seed, index as u64);

@@ -14,13 +14,14 @@ use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telemetry::Fields;
-use telemetry::event::EvaluationRow;
+use telemetry::event::{DataSource, EvaluationRow};
 
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, supervised_logprobs};
 use crate::preflight::spread;
 use crate::recipe::StageName;
+use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
 
 pub use objective::Objective;
@@ -48,9 +49,13 @@ pub struct Supervised {
     shape: BatchShape,
     objective: Objective,
     loader: Loader,
+    sources: Sources,
     /// Records that were read and did not fit the step before.
     waiting: Vec<usize>,
     truncation: Truncation,
+    /// Sequences of the step, and those of them that were cut.
+    num_sequences: usize,
+    num_truncated: usize,
     /// Supervised tokens of the step: the loss's denominator.
     num_supervised: usize,
     /// Σ −log p and tokens of the step, by component.
@@ -74,7 +79,12 @@ pub struct SupervisedBatch {
 struct State {
     loader: LoaderState,
     waiting: Vec<usize>,
+    #[serde(default)]
+    sources: SourcesState,
 }
+
+/// Why a record is left out whose supervised tokens all lie behind `max_length`.
+const NOTHING_SUPERVISED: &str = "nothing supervised within max_length";
 
 impl Supervised {
     /// Order is by file where `shuffle_seed` is `None`.
@@ -93,6 +103,7 @@ impl Supervised {
         Supervised {
             name,
             loader: Loader::new(train.len(), order, Shard::ALL),
+            sources: Sources::new(train.parts()),
             train,
             eval,
             questions: None,
@@ -100,6 +111,8 @@ impl Supervised {
             objective,
             waiting: Vec::new(),
             truncation: Truncation::new(shape.max_length),
+            num_sequences: 0,
+            num_truncated: 0,
             num_supervised: 0,
             by_component: BTreeMap::new(),
             entropy_sum: 0.0,
@@ -138,7 +151,10 @@ impl Supervised {
                 None => self.loader.next_index(),
             };
             let Sequence { tokens, component } = self.train.get(index)?;
+            let part = self.train.part_of(index);
+            let is_cut = tokens.ids.len() > self.shape.max_length;
             let Some(tokens) = self.truncation.sequence(tokens) else {
+                self.sources.leave_out(part, NOTHING_SUPERVISED);
                 left_out += 1;
                 if left_out > self.train.len() {
                     return Err(nothing_supervised());
@@ -156,6 +172,9 @@ impl Supervised {
                     }
                 }
             }
+            self.sources.take(part, tokens.ids.len());
+            self.num_sequences += 1;
+            self.num_truncated += usize::from(is_cut);
             sequences.push(Sequence { tokens, component });
             if !self.shape.packing && sequences.len() == self.shape.batch_size {
                 return Ok(sequences);
@@ -201,6 +220,8 @@ impl Stage for Supervised {
     ) -> Result<Vec<SupervisedBatch>, TrainError> {
         let mut batches = Vec::new();
         let mut first_sequence = 0;
+        self.num_sequences = 0;
+        self.num_truncated = 0;
         for _ in 0..self.shape.accumulation {
             let sequences = self.next_sequences()?;
             let next = first_sequence + sequences.len();
@@ -244,6 +265,16 @@ impl Stage for Supervised {
                 self.num_correct / self.num_supervised as f64,
             )
             .with("epoch", self.loader.state().epoch);
+        let share = |part: usize, whole: usize| part as f64 / whole as f64;
+        let supervised = share(self.num_supervised, self.num_tokens);
+        fields.set("supervised_share", supervised);
+        let truncated = share(self.num_truncated, self.num_sequences);
+        fields.set("truncated_share", truncated);
+        if self.shape.packing {
+            let rows = self.shape.batch_size * self.shape.accumulation;
+            let fill = share(self.num_tokens, rows * self.shape.max_length);
+            fields.set("packing_fill", fill);
+        }
         if self.objective.loss != SupervisedLoss::PLAIN {
             let sums = self.by_component.values();
             let (nll, tokens) = sums.fold((0.0, 0), |(a, b), (nll, tokens)| (a + nll, b + tokens));
@@ -302,11 +333,11 @@ impl Stage for Supervised {
             .map(|(component, (loss, tokens))| EvaluationRow {
                 group: (*component).to_owned(),
                 count: *tokens as u64,
-                metrics: Fields::new().with("loss", loss / *tokens as f64),
+                metrics: loss_fields(loss / *tokens as f64),
             })
             .collect();
         let mut evaluation = Evaluation {
-            metrics: Fields::new().with("loss", loss / tokens as f64),
+            metrics: loss_fields(loss / tokens as f64),
             rows,
             samples: Vec::new(),
         };
@@ -354,6 +385,7 @@ impl Stage for Supervised {
         let state = State {
             loader: self.loader.state(),
             waiting: self.waiting.clone(),
+            sources: self.sources.state(),
         };
         serde_json::to_value(state).expect("plain numbers serialise")
     }
@@ -363,8 +395,20 @@ impl Stage for Supervised {
             .map_err(|error| TrainError::Checkpoint(format!("the loader's state: {error}")))?;
         self.loader.restore(state.loader)?;
         self.waiting = state.waiting;
+        self.sources.restore(state.sources);
         Ok(())
     }
+
+    fn sources(&self) -> Vec<DataSource> {
+        self.sources.report()
+    }
+}
+
+/// The loss of a token, and e to its power.
+fn loss_fields(loss: f64) -> Fields {
+    Fields::new()
+        .with("loss", loss)
+        .with("perplexity", loss.exp())
 }
 
 fn batch(sequences: Vec<Sequence>, first_sequence: usize) -> SupervisedBatch {

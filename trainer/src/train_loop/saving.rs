@@ -1,12 +1,14 @@
 //! What of the loop writes checkpoints.
 
 use model::MergeDifference;
+use serde_json::{Value, json};
 use telemetry::event;
-use telemetry::{Fields, Scalar};
+use telemetry::{CheckpointDir, Fields, Scalar};
 
 use crate::TrainError;
 use crate::best::BestTracker;
 use crate::checkpoint::{self, TrainState};
+use crate::monitor::Observation;
 use crate::say;
 use crate::stage::Stage;
 use crate::watched::Watch;
@@ -14,7 +16,7 @@ use crate::watched::Watch;
 use super::{Outcome, Training};
 
 impl Training {
-    pub(super) fn save<S: Stage>(&self, stage: &S) -> Result<(), TrainError> {
+    pub(crate) fn save<S: Stage>(&mut self, stage: &S) -> Result<(), TrainError> {
         self.phase("checkpoint")?;
         let began = self.log.clock().elapsed();
         self.log.sync()?;
@@ -51,13 +53,20 @@ impl Training {
         if let Some(merge) = &saved.merge {
             self.report_merge(merge, &mut fields)?;
         }
-        self.log.append(event::Checkpoint {
+        fields.set("kept", self.why_kept());
+        if let Some(best) = self.best.as_ref().filter(|b| b.step() == Some(self.step)) {
+            fields.set("metric", best.value());
+        }
+        let event = event::Checkpoint {
             step: self.step,
             path: saved.path.display().to_string(),
             bytes: saved.bytes,
             seconds: Scalar(took.as_secs_f64()),
             fields,
-        })?;
+        };
+        self.log.append(event.clone())?;
+        self.observe(Observation::Checkpoint(&event))?;
+        self.report_data(stage)?;
         if let Some(best) = &self.best {
             best.write(&self.run_dir)?;
         }
@@ -88,29 +97,56 @@ impl Training {
         ))
     }
 
+    /// Why the checkpoint of this step is kept, in words of the log: `newest`, until others are newer;
+    /// `best`, by metric_for_best_model, and `watched`, to go back to, until another one is; or `all`
+    /// are, as `save_total_limit` is 0.
+    fn why_kept(&self) -> Value {
+        let newest = match self.recipe.run.save_total_limit {
+            0 => "all",
+            _ => "newest",
+        };
+        let [best, watched] = self.kept_steps();
+        let reasons = [("best", best), ("watched", watched)];
+        let here = reasons.iter().filter(|(_, step)| *step == Some(self.step));
+        let names = here.map(|(name, _)| *name);
+        let names: Vec<&str> = std::iter::once(newest).chain(names).collect();
+        json!(names)
+    }
+
+    /// The steps whose checkpoints stay however old they are: the best one, and the one to go back to.
+    fn kept_steps(&self) -> [Option<u64>; 2] {
+        [
+            self.best.as_ref().and_then(BestTracker::step),
+            self.watch.as_ref().and_then(Watch::kept_step),
+        ]
+    }
+
     /// Called once a new checkpoint has its name, so that there is a whole one at every moment.
     fn drop_old_checkpoints(&self) -> Result<(), TrainError> {
         let limit = self.recipe.run.save_total_limit;
-        let best = self.best.as_ref().and_then(BestTracker::step);
-        let watched = self.watch.as_ref().and_then(Watch::kept_step);
+        let kept = self.kept_steps();
         let checkpoints = self.run_dir.checkpoints()?;
         if limit > 0 && checkpoints.len() > limit {
             let old = &checkpoints[..checkpoints.len() - limit];
-            for old in old
-                .iter()
-                .filter(|checkpoint| ![best, watched].contains(&Some(checkpoint.step)))
-            {
+            let dropped = |checkpoint: &&CheckpointDir| !kept.contains(&Some(checkpoint.step));
+            for old in old.iter().filter(dropped) {
                 telemetry::atomic::remove_dir_atomic(&old.path)?;
+                self.log.append(event::CheckpointRemoved {
+                    step: old.step,
+                    path: old.path.display().to_string(),
+                    fields: Fields::new(),
+                })?;
             }
         }
         Ok(())
     }
 
     /// Saves what is not saved yet and ends the run as stopped.
-    pub(super) fn stop<S: Stage>(&self, stage: &S, saved: u64) -> Result<Outcome, TrainError> {
+    pub(super) fn stop<S: Stage>(&mut self, stage: &S, saved: u64) -> Result<Outcome, TrainError> {
         if saved < self.step {
             self.save(stage)?;
         }
+        self.stopped_on_request()?;
         Err(TrainError::Stopped { step: self.step })
     }
 }

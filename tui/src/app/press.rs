@@ -4,10 +4,10 @@ use telemetry::ControlAction;
 
 use super::dialog::Reply;
 use super::{Access, App, Dialog, Effect};
-use crate::browser::Order;
 use crate::keymap::{self, Action, Key, Screen};
 use crate::store::journal::Level;
 use crate::views;
+use crate::views::samples::Scroll;
 
 impl App {
     pub(super) fn press(&mut self, key: Key) {
@@ -134,6 +134,13 @@ impl App {
         self.frozen = match (self.frozen.take(), self.run()) {
             (None, Some(run)) => Some(Box::new((run.store.clone(), self.now_ms))),
             _ => None,
+        };
+        if let Some(run) = self
+            .runs
+            .get_mut(self.shown_run)
+            .filter(|_| self.frozen.is_some())
+        {
+            run.browser.hold();
         }
     }
 
@@ -161,6 +168,7 @@ impl App {
         if self.filter != filter {
             self.filter = filter;
             self.select(0);
+            self.filter_samples();
         }
     }
 
@@ -179,7 +187,6 @@ impl App {
             _ => return,
         }
         self.set_filter(filter);
-        self.filter_samples();
     }
 
     fn select(&mut self, row: usize) {
@@ -210,6 +217,15 @@ impl App {
     }
 
     fn act_on_samples(&mut self, action: Action) {
+        let shows_prompt = self.run().is_some_and(|run| run.browser.shows_prompt);
+        let scroll = match action {
+            Action::PageDown => Some(Scroll::PageDown),
+            Action::PageUp => Some(Scroll::PageUp),
+            Action::Down if shows_prompt => Some(Scroll::LineDown),
+            Action::Up if shows_prompt => Some(Scroll::LineUp),
+            _ => None,
+        };
+        let scrolled = scroll.and_then(|scroll| views::samples::scrolled(self, scroll));
         let Some(run) = self.runs.get_mut(self.shown_run) else {
             return;
         };
@@ -219,23 +235,29 @@ impl App {
             Action::PreviousGroup => browser.move_group(-1),
             Action::First => browser.move_group(isize::MIN),
             Action::Last => browser.move_group(isize::MAX),
-            Action::Down => browser.move_completion(1),
-            Action::Up => browser.move_completion(-1),
-            Action::Best => browser.find(Order::Best),
-            Action::Worst => browser.find(Order::Worst),
+            Action::Down if !shows_prompt => browser.move_completion(1),
+            Action::Up if !shows_prompt => browser.move_completion(-1),
+            Action::Best => browser.find_best(),
+            Action::Worst => browser.find_worst(),
             Action::Order => browser.next_order(),
-            Action::Prompt => browser.shows_prompt = !browser.shows_prompt,
-            Action::Difference => browser.shows_difference = !browser.shows_difference,
-            _ => {}
+            Action::Sort => browser.next_sort(),
+            Action::Prompt => browser.turn_prompt(),
+            Action::Difference => browser.difference = browser.difference.next(),
+            _ => {
+                if let Some(scroll) = scrolled {
+                    browser.set_scroll(scroll);
+                }
+            }
         }
     }
 
     /// The filter of the samples screen is the browser's.
-    fn filter_samples(&mut self) {
-        let filter = self.filter.clone();
-        if self.screen == Screen::Samples
-            && let Some(run) = self.runs.get_mut(self.shown_run)
-        {
+    pub(super) fn filter_samples(&mut self) {
+        let filter = match self.screen {
+            Screen::Samples => self.filter.as_str(),
+            _ => "",
+        };
+        if let Some(run) = self.runs.get_mut(self.shown_run) {
             run.browser.set_filter(filter);
         }
     }

@@ -102,6 +102,7 @@ impl RunView {
             RunMsg::Sample(entry, text) => self.browser.set_text(entry, *text),
         }
         self.answer();
+        self.browser.set_answers(self.store.evaluation());
         self.head().started_ms() != started_ms
     }
 

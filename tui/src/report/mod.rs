@@ -5,8 +5,8 @@
 //! that; [`Requirement`] asks it whether a metric is good enough.
 //!
 //! `record` reads, `history`, `groups` and `numbers` choose what is told, `sections` puts it into words,
-//! `chart`, `paths` and `scale` into drawings, and the templates in `page/` lay it out. A template holds no number and
-//! no decision; whatever it is given is escaped.
+//! `chart`, `paths` and `scale` into drawings, and the templates in `page/` lay it out. A template holds no
+//! number and no decision; whatever it is given is escaped.
 
 mod chart;
 mod groups;

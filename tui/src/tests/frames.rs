@@ -10,7 +10,7 @@ use crate::theme::Theme;
 use crate::views;
 
 /// Plays a fixture and keys, and compares the screen.
-fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
+pub(super) fn check(fixture: &str, keys: &str, size: (u16, u16), name: &str) {
     check_later(fixture, 2_000, keys, size, name);
 }
 
@@ -106,14 +106,6 @@ fn each_screen_has_its_keys() {
     check("rl", "9", SMALL, "rl_runs_80x24");
     check("rl", "?", SMALL, "rl_help_80x24");
     check("rl", "3?", SMALL, "rl_samples_help_80x24");
-}
-
-#[test]
-fn samples_show_every_part_of_the_reward() {
-    check("rl", "3", SMALL, "rl_samples_80x24");
-    check("rl", "3", MEDIUM, "rl_samples_120x40");
-    check("rl", "3oonw", MEDIUM, "rl_samples_ordered_120x40");
-    check("sft", "3", SMALL, "sft_samples_80x24");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod frames;
 mod properties;
 mod robust;
+mod samples_any;
+mod samples_frames;
 mod states;
 
 use std::io::Write;

@@ -43,7 +43,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         .draw(popup, buffer);
     let key = |binding: &&crate::keymap::Binding| {
         Line::from(vec![
-            Span::styled(left(binding.label, 9), app.theme.hint()),
+            Span::styled(left(binding.label, 10), app.theme.hint()),
             Span::raw(binding.does),
         ])
     };

@@ -109,7 +109,11 @@ pub fn export(app: &App) -> Option<(String, String)> {
         }
     };
     let run: String = app.run()?.name.chars().map(plain).collect();
-    Some((format!("{run}-{}.{ending}", app.screen.name()), text))
+    let part = match app.screen {
+        Screen::Samples => samples::export_name(app)?,
+        screen => screen.name().to_owned(),
+    };
+    Some((format!("{run}-{part}.{ending}"), text))
 }
 
 /// What `copy` puts into the clipboard.

@@ -1,277 +1,170 @@
-//! What the model wrote, and what each part of the reward thinks of it.
+//! What the model wrote, and what each part of the reward thinks of it: the groups at the left, and of the one selected
+//! the question, every completion and how they differ.
+
+mod answer;
+mod document;
+mod latest;
+mod list;
+mod page;
+mod question;
+mod runs_of_text;
+mod table;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
-use telemetry::{Completion, SampleEntry, SampleRecord};
+use ratatui::layout::Rect;
+use ratatui::text::Span;
 
 use super::notice;
 use crate::app::App;
+use crate::browser::{Browser, Current, Difference, Group, Sort};
 use crate::format;
-use crate::text::{clean, left, wrap};
-use crate::theme::Theme;
+use crate::text::{clean, width};
 use crate::widgets::panel::Panel;
-use crate::widgets::share_bar::bar;
+use page::Page;
 
-/// Columns of the names before texts.
-const LABEL: usize = 12;
+pub use latest::draw as latest;
+pub use page::{Scroll, scrolled};
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let list_columns = (area.width / 4).clamp(24, 40);
-    let columns = [Constraint::Length(list_columns), Constraint::Fill(1)];
-    let [list, detail] = Layout::horizontal(columns).areas(area);
-    groups(app, list, buffer);
-    let browser = app.run().map(|run| &run.browser);
-    let Some((browser, entry)) = browser.and_then(|b| Some((b, b.current()?))) else {
-        let text = match app.filter.is_empty() {
-            true => "no samples yet: the rl stage writes them to samples.jsonl",
-            false => "no group has these words",
-        };
-        return notice(app, "samples", text, detail, buffer);
+    let areas = page::areas(area);
+    let Some(browser) = app.run().map(|run| &run.browser) else {
+        return notice(app, "samples", &why_none(app), area, buffer);
     };
-    let inside = Panel::new(title(entry)).draw(detail, buffer);
-    let columns = usize::from(inside.width).saturating_sub(2);
-    let lines: Vec<Line> = match browser.text(entry) {
-        None => vec![Line::styled("reading …", app.theme.dim())],
-        Some(Err(problem)) => vec![Line::styled(clean(problem), app.theme.bad())],
-        Some(Ok(record)) => {
-            let mut lines = question(record, browser.shows_prompt, columns, 4, app.theme);
-            let shown = record
-                .completions
-                .iter()
-                .enumerate()
-                .skip(browser.completion());
-            for (at, completion) in shown {
-                let head = (at + 1, record.completions.len());
-                lines.extend(answer(completion, head, columns, 8, app.theme));
-            }
-            lines
-        }
-    };
-    for (row, line) in inside.rows().zip(lines) {
-        buffer.set_line(row.x + 1, row.y, &line, columns as u16);
+    if browser.num_groups() == 0 {
+        return notice(app, "samples", &why_none(app), area, buffer);
     }
+    list::draw(app, browser, areas.list, buffer);
+    let problem = match browser.current() {
+        Current::Group(group) => return draw_group(app, browser, group, areas, buffer),
+        Current::None => "no group has these words; Esc shows all".to_owned(),
+        Current::Reading => "reading …".to_owned(),
+        Current::Failed(problem) => clean(problem),
+    };
+    notice(app, "samples", &problem, areas.detail(), buffer);
 }
 
-/// The newest group on the overview: its question, its best and its worst answer.
-pub fn latest(
+fn draw_group(
     app: &App,
-    entry: &SampleEntry,
-    text: &Result<SampleRecord, String>,
-    area: Rect,
+    browser: &Browser,
+    group: &Group,
+    areas: page::Areas,
     buffer: &mut Buffer,
 ) {
-    let inside = Panel::new(format!("latest sample: {}", title(entry))).draw(area, buffer);
-    let columns = usize::from(inside.width).saturating_sub(2);
-    let Ok(record) = text else {
-        return;
+    let page = Page::new(app, browser, group, areas);
+    // A border, a space and a rule at each end of both.
+    let room = usize::from(areas.text.width).saturating_sub(10);
+    let [marks, sort] = legend(browser, group);
+    let lines = match page.position() {
+        Some((first, last, of)) => format!("lines {first}–{last} of {of}"),
+        None => String::new(),
     };
-    let each = (usize::from(area.height).saturating_sub(2) / 5).max(1);
-    let mut lines = question(record, false, columns, each, app.theme);
-    let rank = |c: &Completion| c.reward.map_or(f64::NEG_INFINITY, |reward| reward.0);
-    let mut ranked: Vec<(usize, &Completion)> = (1..).zip(&record.completions).collect();
-    ranked.sort_by(|a, b| rank(b.1).total_cmp(&rank(a.1)));
-    let worst = (ranked.len() > 1).then(|| ranked.last()).flatten();
-    let room = usize::from(inside.height);
-    for (name, chosen) in [("best", ranked.first()), ("worst", worst)] {
-        let Some((number, completion)) = chosen else {
-            continue;
-        };
-        if room >= 8 {
-            let head = (*number, ranked.len());
-            lines.extend(answer(completion, head, columns, each, app.theme));
-        } else {
-            let reward = completion
-                .reward
-                .map_or("–".to_owned(), |r| format::number(r.0));
-            let label = format!("{name} {reward}");
-            lines.extend(labelled(&label, &completion.text, columns, each, app.theme));
+    let hint = if lines.is_empty() { "" } else { "  PgUp PgDn" };
+    let fits = |left: &str, right: &str| width(left) + width(right) <= room;
+    let legend = match fits(&lines, &format!("{sort}{marks}")) {
+        true => format!("{sort}{marks}"),
+        false => marks,
+    };
+    let below = match fits(&format!("{lines}{hint}"), &legend) {
+        true => format!("{lines}{hint}"),
+        false => lines,
+    };
+    let place = format!("{} of {}", browser.position() + 1, browser.num_listed());
+    let inside = Panel::new(title(browser, group))
+        .value(vec![Span::raw(place)])
+        .below(below, legend)
+        .draw(areas.text, buffer);
+    let columns = inside.width.saturating_sub(2);
+    for (row, line) in inside.rows().zip(page.lines()) {
+        buffer.set_line(row.x + 1, row.y, line, columns);
+    }
+    if let Some([top, bottom]) = page.side {
+        let inside = Panel::new("question").draw(top, buffer);
+        for (row, line) in inside.rows().zip(&page.side_lines) {
+            buffer.set_line(row.x + 1, row.y, line, inside.width.saturating_sub(2));
         }
-    }
-    for (row, line) in inside.rows().zip(lines) {
-        buffer.set_line(row.x + 1, row.y, &line, columns as u16);
+        table::draw(app, browser, group, bottom, buffer);
     }
 }
 
-fn title(entry: &SampleEntry) -> String {
-    format!(
-        "step {} group {}",
-        format::count(entry.step),
-        format::count(entry.group)
-    )
+/// What would make samples appear.
+fn why_none(app: &App) -> String {
+    let (store, _) = app.shown();
+    match store.stage() {
+        "rl" => "no samples yet: with each step the rl stage writes its groups to samples.jsonl"
+            .to_owned(),
+        "cpt" | "sft" | "po" => format!(
+            "no samples: the {} stage trains on texts that are given. With `eval_data` and `eval_generate` = N in its recipe \
+             each evaluation answers N held-out records, and the answers are shown here",
+            store.stage()
+        ),
+        _ => "no samples yet".to_owned(),
+    }
 }
 
-fn groups(app: &App, area: Rect, buffer: &mut Buffer) {
-    let Some(browser) = app.run().map(|run| &run.browser) else {
-        return;
+fn title(browser: &Browser, group: &Group) -> String {
+    let task = match group.task.is_empty() {
+        true => String::new(),
+        false => format!("  {}", clean(&group.task)),
     };
-    let listed = browser.listed();
-    let of = format::count(browser.num_groups());
-    let inside = Panel::new(format!("groups by {}", browser.order().name()))
-        .below(format!("{of} groups"), "worst…best")
-        .draw(area, buffer);
-    let current = browser.current();
-    let at = listed
-        .iter()
-        .position(|entry| Some(*entry) == current)
-        .unwrap_or(0);
-    let rows = usize::from(inside.height);
-    let top = at
-        .saturating_sub(rows / 2)
-        .min(listed.len().saturating_sub(rows));
-    let columns = usize::from(inside.width).saturating_sub(1);
-    for (row, entry) in inside.rows().zip(listed.into_iter().skip(top)) {
-        let is_current = Some(entry) == current;
-        let rewards = match entry.reward_range {
-            Some((low, high)) if low == high => format!("{high:.2} ="),
-            Some((low, high)) => format!("{low:.2}…{high:.2}"),
-            None => "–".to_owned(),
-        };
-        let mark = if is_current { "▸" } else { " " };
-        let style = if is_current {
-            app.theme.selected()
-        } else {
-            Style::new()
-        };
-        let name = format!("{mark}{}/{}", format::count(entry.step), entry.group);
-        let name_columns = columns.saturating_sub(12);
-        let line = format!(
-            "{} {}",
-            left(&name, name_columns),
-            crate::text::right(&rewards, 11)
-        );
-        buffer.set_stringn(row.x, row.y, line, columns, style);
+    let step = format::count(group.step);
+    if let Some(name) = browser.evaluation() {
+        return format!("{} at step {step}{task}", clean(name));
     }
+    let mut title = format!("group {step}/{}{task}", group.number);
+    if group.is_alike() && group.answers.len() > 1 {
+        title += "  = all alike";
+    }
+    let count = |name: &str| group.fields.get(name)?.as_u64().map(format::count);
+    if let Some(of) = count("num_generations") {
+        title += &format!("  {} of {of} kept", group.answers.len());
+    }
+    if let Some(policy) = count("policy_step") {
+        title += &format!("  policy {policy}");
+    }
+    title
 }
 
-/// Source and reference, or the prompt where there is no source or it was asked for.
-fn question(
-    record: &SampleRecord,
-    whole: bool,
-    columns: usize,
-    each: usize,
-    theme: Theme,
-) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    match &record.source {
-        Some(source) if !whole => lines.extend(labelled("source", source, columns, each, theme)),
-        _ => lines.extend(labelled("prompt", &record.prompt, columns, each * 3, theme)),
+/// What the marks mean, and how completions are listed where that is not by number.
+fn legend(browser: &Browser, group: &Group) -> [String; 2] {
+    if browser.shows_prompt {
+        return ["t completions".to_owned(), String::new()];
     }
-    if let Some(reference) = &record.reference {
-        lines.extend(labelled("reference", reference, columns, each, theme));
-    }
-    lines
-}
-
-/// One completion: a ruled head, its text, its rewards.
-fn answer(
-    completion: &Completion,
-    (number, of): (usize, usize),
-    columns: usize,
-    each: usize,
-    theme: Theme,
-) -> Vec<Line<'static>> {
-    let reward = completion
-        .reward
-        .map_or("–".to_owned(), |reward| format::number(reward.0));
-    let facts = format!(
-        "── {number}/{of}  reward {reward}  adv {}  {} tok  ",
-        format::change(completion.advantage.0, None),
-        format::count(completion.tokens),
-    );
-    let cut_off = completion.finish_reason == "length";
-    let end = match cut_off {
-        true => Span::styled("▲ cut off ", theme.warn()),
-        false => Span::raw(format!("{} ", clean(&completion.finish_reason))),
+    let marks = match (browser.difference, &group.reference) {
+        (Difference::Off, _) => "",
+        (Difference::Reference, None) => "no reference to compare with",
+        (Difference::Reference, Some(_)) => "‹−reference +answer›",
+        (Difference::Best, _) => "‹−best +answer›",
     };
-    let used = crate::text::width(&facts) + end.width();
-    let rule = "─".repeat(columns.saturating_sub(used));
-    let mut lines = vec![Line::from(vec![
-        Span::styled(facts, theme.title()),
-        end,
-        Span::styled(rule, theme.dim()),
-    ])];
-    lines.extend(labelled("answer", &completion.text, columns, each, theme));
-    let parts = completion.rewards.iter().map(|(name, _)| {
-        let name = clean(name);
-        match completion.rewards.scalar(&name) {
-            Some(value) => format!("{name} {} {}", format::number(value), bar(value, 6)),
-            None => format!("{name} –"),
-        }
-    });
-    let mut row = String::new();
-    let mut rows = Vec::new();
-    for part in parts {
-        let part = crate::text::cut(&part, columns.saturating_sub(LABEL));
-        if !row.is_empty()
-            && crate::text::width(&row) + 2 + crate::text::width(&part) + LABEL > columns
-        {
-            rows.push(std::mem::take(&mut row));
-        }
-        row = if row.is_empty() {
-            part
-        } else {
-            format!("{row}  {part}")
-        };
-    }
-    rows.extend((!row.is_empty()).then_some(row));
-    let indented = |row: String| Line::styled(format!("{}{row}", " ".repeat(LABEL)), theme.hint());
-    lines.extend(rows.into_iter().map(indented));
-    lines
-}
-
-/// A text after its name, in as many lines as it needs, at most `each`.
-fn labelled(
-    name: &str,
-    text: &str,
-    columns: usize,
-    each: usize,
-    theme: Theme,
-) -> Vec<Line<'static>> {
-    let text = clean(text);
-    let mut wrapped = wrap(&text, columns.saturating_sub(LABEL), each);
-    if wrapped.is_empty() {
-        wrapped.push("(empty)".to_owned());
-    }
-    let line = |(number, text): (usize, String)| {
-        let label = if number == 0 { name } else { "" };
-        Line::from(vec![
-            Span::styled(left(label, LABEL), theme.dim()),
-            Span::raw(text),
-        ])
+    let sort = match browser.sort() {
+        Sort::Number => "",
+        Sort::Reward if marks.is_empty() => "by reward",
+        Sort::Reward => "by reward  ",
     };
-    wrapped.into_iter().enumerate().map(line).collect()
+    [marks.to_owned(), sort.to_owned()]
 }
 
 /// The group that is looked at, as text.
 pub fn export(app: &App) -> Option<String> {
-    let browser = &app.run()?.browser;
-    let entry = browser.current()?;
-    let record = browser.text(entry)?.as_ref().ok()?;
-    let mut text = format!("{}\nprompt:\n{}\n", title(entry), record.prompt);
-    for (name, part) in [("source", &record.source), ("reference", &record.reference)] {
-        if let Some(part) = part {
-            text.push_str(&format!("{name}:\n{part}\n"));
-        }
+    match app.run()?.browser.current() {
+        Current::Group(group) => Some(group.to_text()),
+        _ => None,
     }
-    for (number, completion) in (1..).zip(&record.completions) {
-        let reward = completion
-            .reward
-            .map_or("–".to_owned(), |reward| reward.0.to_string());
-        text.push_str(&format!(
-            "\n{number}. reward {reward}:\n{}\n",
-            completion.text
-        ));
-    }
-    Some(text)
 }
 
-/// The completion that is looked at.
+/// What the file with that text is called, so that each group has its own.
+pub fn export_name(app: &App) -> Option<String> {
+    match app.run()?.browser.current() {
+        Current::Group(group) => Some(format!("samples-{}-{}", group.step, group.number)),
+        _ => None,
+    }
+}
+
+/// The completion that is looked at, or the prompt where that is shown.
 pub fn copied(app: &App) -> Option<String> {
     let browser = &app.run()?.browser;
-    let record = browser.text(browser.current()?)?.as_ref().ok()?;
-    let completion = record.completions.get(browser.completion())?;
-    Some(completion.text.clone())
+    match browser.current() {
+        Current::Group(group) if browser.shows_prompt => Some(group.prompt.clone()),
+        _ => Some(browser.answer()?.text.clone()),
+    }
 }

@@ -7,3 +7,4 @@ pub mod plot;
 pub mod share_bar;
 pub mod spark;
 pub mod table;
+pub mod word_diff;

@@ -46,6 +46,32 @@ fn byte_order_mark_crlf_blank_lines_and_a_missing_last_newline_are_read() {
 }
 
 #[test]
+fn a_file_is_a_part_and_each_component_of_a_mixed_one() {
+    let mixed = TempFile::new(
+        "mixed",
+        b"{\"text\": \"one\"}\n{\"text\": \"\"}\n{\"text\": \"zwei\", \"component\": \"parallel\"}\n{\"text\": \"three\"}\n",
+    );
+    let plain = TempFile::new("plain", b"{\"text\": \"four\"}\n");
+    let paths = [mixed.0.clone(), plain.0.clone()];
+    let source = JsonlSource::<Document>::open(&paths, OnBadRecord::Skip).unwrap();
+    let parts: Vec<_> = source.parts().iter().collect();
+    let of = |part: &Part| (part.path.clone(), part.component, part.num_records);
+    assert_eq!(
+        parts.iter().map(|part| of(part)).collect::<Vec<_>>(),
+        [
+            (mixed.0.clone(), Some(Component::Monolingual), 2),
+            (mixed.0.clone(), Some(Component::Parallel), 1),
+            (plain.0.clone(), Some(Component::Monolingual), 1),
+        ]
+    );
+    let skipped: Vec<usize> = parts.iter().map(|p| p.skipped.values().sum()).collect();
+    assert_eq!(skipped, [1, 0, 0]);
+    let of_records: Vec<usize> = (0..4).map(|index| source.part_of(index)).collect();
+    assert_eq!(of_records, [0, 1, 0, 2]);
+    assert_eq!(source.get(3).unwrap().text, "four");
+}
+
+#[test]
 fn several_files_follow_one_another() {
     let a = TempFile::new("a", b"{\"text\": \"one\"}\n");
     let b = TempFile::new("b", b"{\"text\": \"two\"}\n{\"text\": \"three\"}\n");

@@ -25,7 +25,16 @@ pub(super) fn pair_metrics(settings: &PoSettings, pairs: &[PairValues]) -> Field
         .with("logps/chosen", mean(&|pair| pair.chosen.logprob))
         .with("logps/rejected", mean(&|pair| pair.rejected.logprob));
     if settings.use_weighting {
+        let weights = pairs.iter().map(|pair| pair.weight);
+        // f64::min would leave out a NaN, which has to be seen.
+        let least = weights.fold(f64::INFINITY, |least, weight| {
+            match least.is_nan() || weight >= least {
+                true => least,
+                false => weight,
+            }
+        });
         fields.set("weights/mean", mean(&|pair| pair.weight));
+        fields.set("weights/min", least);
     }
     fields
 }

@@ -14,13 +14,16 @@ use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, Truncation};
 use kernels::Logprobs;
 use model::{CausalLm, host_values};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telemetry::Fields;
+use telemetry::event::DataSource;
 
 use crate::TrainError;
 use crate::answers::Questions;
 use crate::forward::{Forward, constant, supervised_logprobs};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
+use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
 use metrics::pair_metrics;
 use objective::{PairValues, StepCounts, objective};
@@ -43,6 +46,7 @@ pub struct Preference {
     eval: Option<PairData>,
     questions: Option<Questions>,
     loader: Loader,
+    sources: Sources,
     /// Pairs in a micro-batch, micro-batches in a step.
     batch: [usize; 2],
     truncation: Truncation,
@@ -58,6 +62,14 @@ struct Record {
     num_answer_tokens: usize,
     entropy_sum: f64,
     num_correct: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    #[serde(flatten)]
+    loader: LoaderState,
+    #[serde(default)]
+    sources: SourcesState,
 }
 
 /// One micro-batch.
@@ -83,6 +95,7 @@ impl Preference {
         };
         Preference {
             loader: Loader::new(train.pairs.len(), order, Shard::ALL),
+            sources: Sources::new(train.pairs.parts()),
             truncation: Truncation::new(settings.max_length),
             settings,
             train,
@@ -119,9 +132,13 @@ impl Preference {
     fn next_pair(&mut self) -> Result<Pair, TrainError> {
         for _ in 0..=self.train.pairs.len() {
             let record = self.loader.next_index();
+            let part = self.train.pairs.part_of(record);
             if let Some(pair) = self.train.pairs.get(record, &mut self.truncation)? {
+                self.sources.take(part, pair.num_tokens());
                 return Ok(pair);
             }
+            let why = "nothing of an answer within max_length";
+            self.sources.leave_out(part, why);
         }
         Err(nothing_supervised())
     }
@@ -344,14 +361,23 @@ impl Stage for Preference {
         warnings
     }
 
+    fn sources(&self) -> Vec<DataSource> {
+        self.sources.report()
+    }
+
     fn state(&self) -> Value {
-        serde_json::to_value(self.loader.state()).expect("plain numbers serialise")
+        let state = State {
+            loader: self.loader.state(),
+            sources: self.sources.state(),
+        };
+        serde_json::to_value(state).expect("plain numbers serialise")
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), TrainError> {
-        let state: LoaderState = serde_json::from_value(state.clone())
+        let state: State = serde_json::from_value(state.clone())
             .map_err(|error| TrainError::Checkpoint(format!("the loader's state: {error}")))?;
-        Ok(self.loader.restore(state)?)
+        self.sources.restore(state.sources);
+        Ok(self.loader.restore(state.loader)?)
     }
 }
 

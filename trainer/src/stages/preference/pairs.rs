@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use datasets::{
-    ChatTokenizer, DocumentStart, JsonlSource, Location, OnBadRecord, PreferencePair, SharedPrompt,
-    SkippedRecords, SupervisedTokens, TokenBatch, Truncation,
+    ChatTokenizer, DocumentStart, JsonlSource, Location, OnBadRecord, Part, PreferencePair,
+    SharedPrompt, SkippedRecords, SupervisedTokens, TokenBatch, Truncation,
 };
 
 use crate::TrainError;
@@ -78,6 +78,16 @@ impl Pairs {
         self.source.location(record)
     }
 
+    /// The files.
+    pub fn parts(&self) -> &[Part] {
+        self.source.parts()
+    }
+
+    /// Which of them a record is of.
+    pub fn part_of(&self, record: usize) -> usize {
+        self.source.part_of(record)
+    }
+
     /// Bad lines left out at the recipe's wish.
     pub fn skipped(&self) -> &SkippedRecords {
         self.source.skipped()
@@ -116,7 +126,8 @@ impl Pairs {
             return Ok(None);
         };
         let messages = [pair.prompt, pair.chosen].concat();
-        let question = Question::of_conversation(&messages, &self.tokenizer);
+        let translation = pair.translation.as_ref();
+        let question = Question::of_conversation(&messages, translation, &self.tokenizer);
         Ok(question.map_err(|error| error.at(self.source.location(record)))?)
     }
 }
@@ -143,6 +154,11 @@ impl Pair {
             chosen,
             rejected,
         }
+    }
+
+    /// Tokens that the model sees of it.
+    pub fn num_tokens(&self) -> usize {
+        self.prompt.len() + self.chosen.ids.len() + self.rejected.ids.len()
     }
 
     /// This pair's prompt before the chosen answer of another: what the policy thinks of an answer

@@ -1,8 +1,11 @@
 use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch, Truncation};
 
+use telemetry::event::DataSource;
+
 use crate::TrainError;
 use crate::forward::{Forward, host_loss};
+use crate::sources::{Sources, SourcesState};
 use crate::stages::supervised::{Sequence, Sequences};
 
 /// Supervised fine-tuning that goes on beside reinforcement learning, so that what no reward
@@ -11,6 +14,7 @@ use crate::stages::supervised::{Sequence, Sequences};
 pub struct SftTerm {
     data: Box<dyn Sequences>,
     loader: Loader,
+    sources: Sources,
     batch_size: usize,
     alpha: f64,
     truncation: Truncation,
@@ -28,6 +32,7 @@ impl SftTerm {
     ) -> Self {
         SftTerm {
             loader: Loader::new(data.len(), order, Shard::ALL),
+            sources: Sources::new(data.parts()),
             data,
             batch_size,
             alpha,
@@ -39,10 +44,19 @@ impl SftTerm {
         let mut sequences: Vec<SupervisedTokens> = Vec::new();
         let mut left_out = 0;
         while sequences.len() < self.batch_size {
-            let Sequence { tokens, .. } = self.data.get(self.loader.next_index())?;
+            let record = self.loader.next_index();
+            let part = self.data.part_of(record);
+            let Sequence { tokens, .. } = self.data.get(record)?;
             match self.truncation.sequence(tokens) {
-                Some(tokens) => sequences.push(tokens),
-                None => left_out += 1,
+                Some(tokens) => {
+                    self.sources.take(part, tokens.ids.len());
+                    sequences.push(tokens);
+                }
+                None => {
+                    let why = "nothing supervised within the longest prompt and completion";
+                    self.sources.leave_out(part, why);
+                    left_out += 1;
+                }
             }
             if left_out > self.data.len() {
                 return Err(TrainError::NothingToTrain(
@@ -68,7 +82,30 @@ impl SftTerm {
         self.loader.state()
     }
 
-    pub(super) fn restore(&mut self, state: LoaderState) -> Result<(), TrainError> {
+    /// What was taken of each file. How much it has of the whole run is for `sft_batch_size` to say, so
+    /// there are no shares.
+    pub(super) fn sources(&self) -> Vec<DataSource> {
+        let sources = self.sources.report().into_iter();
+        let of_term = |source: DataSource| DataSource {
+            name: format!("{} (sft_data)", source.name),
+            target_share: None,
+            share: None,
+            ..source
+        };
+        sources.map(of_term).collect()
+    }
+
+    /// The counts behind them.
+    pub(super) fn counted(&self) -> SourcesState {
+        self.sources.state()
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        state: LoaderState,
+        counted: SourcesState,
+    ) -> Result<(), TrainError> {
+        self.sources.restore(counted);
         Ok(self.loader.restore(state)?)
     }
 }

@@ -1,4 +1,4 @@
-use datasets::{ChatTokenizer, Location, SkippedRecords, SupervisedTokens, Tokenizer};
+use datasets::{ChatTokenizer, Location, Part, SkippedRecords, SupervisedTokens, Tokenizer};
 
 use crate::TrainError;
 use crate::answers::Question;
@@ -26,6 +26,12 @@ pub trait Sequences {
 
     /// Where one of them stands.
     fn location(&self, index: usize) -> Location;
+
+    /// The files, and the components of those that mix several.
+    fn parts(&self) -> &[Part];
+
+    /// Which of them a record is of.
+    fn part_of(&self, index: usize) -> usize;
 
     /// Bad lines left out at the recipe's wish.
     fn skipped(&self) -> &SkippedRecords;

@@ -1,0 +1,166 @@
+use telemetry::event::AlertLevel;
+use tui::plain::{number, short};
+
+use super::threshold::verdict;
+use super::window::Window;
+use super::{Finding, Observation, Rule, Source, Verdict};
+use crate::recipe::Side;
+
+/// The run is slower than it was.
+pub(super) struct Slower {
+    source: Source,
+    all: Window,
+    recent: Window,
+}
+
+const SPEED: &str = "tokens_per_second";
+/// Steps that the run's own median is of, those it takes at least, and those held against it.
+const ALL_STEPS: usize = 512;
+const MIN_STEPS: usize = 60;
+const RECENT_STEPS: usize = 20;
+/// The share of the median from which on the run counts as slower.
+const MIN_SPEED: f64 = 0.7;
+
+impl Slower {
+    pub fn new() -> Self {
+        Slower {
+            source: Source::new(SPEED),
+            all: Window::new(ALL_STEPS),
+            recent: Window::new(RECENT_STEPS),
+        }
+    }
+}
+
+impl Rule for Slower {
+    fn name(&self) -> &str {
+        "tokens_per_second < 70 % of its median"
+    }
+
+    fn metric(&self) -> &str {
+        SPEED
+    }
+
+    fn level(&self) -> AlertLevel {
+        AlertLevel::Warning
+    }
+
+    fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
+        let value = self.source.read(seen)?;
+        self.all.push(value);
+        self.recent.push(value);
+        if self.all.len() < MIN_STEPS {
+            return None;
+        }
+        let (usual, value) = (self.all.median(), self.recent.median());
+        let threshold = MIN_SPEED * usual;
+        Some(Finding {
+            verdict: verdict(value, Side::Below, threshold),
+            value,
+            threshold,
+            sentence: format!(
+                "{SPEED} is {}, the median of {RECENT_STEPS} steps, and {} is usual in this run",
+                short(value),
+                short(usual)
+            ),
+        })
+    }
+
+    fn meaning(&self) -> &str {
+        "something else may use the machine, or sequences have become longer"
+    }
+}
+
+/// The disk has no room for the checkpoints to come: one is written before the oldest goes.
+#[derive(Default)]
+pub(super) struct DiskRoom {
+    checkpoint_bytes: Option<u64>,
+}
+
+const CHECKPOINTS: f64 = 2.0;
+
+impl Rule for DiskRoom {
+    fn name(&self) -> &str {
+        "disk_free_bytes < 2 checkpoints"
+    }
+
+    fn metric(&self) -> &str {
+        "disk_free_bytes"
+    }
+
+    fn level(&self) -> AlertLevel {
+        AlertLevel::Alarm
+    }
+
+    fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
+        if let Observation::Checkpoint(checkpoint) = seen {
+            self.checkpoint_bytes = Some(checkpoint.bytes);
+        }
+        let Observation::System(system) = seen else {
+            return None;
+        };
+        let free = system.disk_free_bytes? as f64;
+        let checkpoint = self.checkpoint_bytes? as f64;
+        let threshold = CHECKPOINTS * checkpoint;
+        let gigabytes = |bytes: f64| format!("{} GB", number(bytes / 1e9));
+        Some(Finding {
+            verdict: verdict(free, Side::Below, threshold),
+            value: free,
+            threshold,
+            sentence: format!(
+                "the disk has {} left, and a checkpoint takes {}",
+                gigabytes(free),
+                gigabytes(checkpoint)
+            ),
+        })
+    }
+
+    fn meaning(&self) -> &str {
+        "the run ends where a checkpoint finds no room"
+    }
+}
+
+/// The device's memory is nearly full.
+pub(super) struct DeviceMemory;
+
+const MAX_MEMORY: f64 = 0.95;
+
+impl Rule for DeviceMemory {
+    fn name(&self) -> &str {
+        "device memory > 95 %"
+    }
+
+    fn metric(&self) -> &str {
+        "memory_used_bytes"
+    }
+
+    fn level(&self) -> AlertLevel {
+        AlertLevel::Warning
+    }
+
+    fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
+        let Observation::System(system) = seen else {
+            return None;
+        };
+        let used = |gpu: &telemetry::event::Gpu| {
+            let total = gpu.memory_total_bytes.filter(|total| *total > 0)?;
+            Some(gpu.memory_used_bytes? as f64 / total as f64)
+        };
+        let shares = system.gpus.iter().flatten();
+        let shares = shares.filter_map(|gpu| Some((used(gpu)?, &gpu.name)));
+        let (share, name) = shares.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        Some(Finding {
+            verdict: match share {
+                share if share > MAX_MEMORY => Verdict::Outside,
+                share if share < MAX_MEMORY - 0.02 => Verdict::Inside,
+                _ => Verdict::Border,
+            },
+            value: share,
+            threshold: MAX_MEMORY,
+            sentence: format!("{:.0} % of the memory of {name} are in use", 100.0 * share),
+        })
+    }
+
+    fn meaning(&self) -> &str {
+        "a longer batch may not fit"
+    }
+}

@@ -1,0 +1,265 @@
+//! What seems to go wrong with a run, told while it can still be stopped.
+//!
+//! A [`Rule`] looks at everything that is measured and says whether what it watches is outside of its
+//! healthy range. [`Alerts`] raises each rule once, clears it once what it watches is well inside the range
+//! again, and never changes the training. [`defaults`] has the rules of each stage with their ranges, which
+//! the recipe's `alert_rules` change.
+//!
+//! What the rules know is not in checkpoints: a run that goes on from one reads it back from its own log, as
+//! far as the checkpoint goes.
+
+mod defaults;
+mod machine;
+mod outlier;
+mod since_start;
+#[cfg(test)]
+mod tests;
+mod threshold;
+mod trend;
+mod window;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use telemetry::event::{
+    self, Alert, AlertCleared, AlertLevel, Checkpoint, Evaluation, Step, System,
+};
+use telemetry::{Event, EventTail, Fields, TelemetryError};
+
+use crate::recipe::Recipe;
+
+/// Something that was measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Observation<'a> {
+    /// An optimizer step.
+    Step(&'a Step),
+    /// An evaluation.
+    Evaluation(&'a Evaluation),
+    /// The machine.
+    System(&'a System),
+    /// A checkpoint on the disk.
+    Checkpoint(&'a Checkpoint),
+}
+
+/// A rule: it watches something and knows its healthy range.
+trait Rule {
+    /// What the log calls it: `kl > 0.5`.
+    fn name(&self) -> &str;
+
+    /// The metric it is about, `eval/…` where that is one of evaluations.
+    fn metric(&self) -> &str;
+
+    /// How bad it is.
+    fn level(&self) -> AlertLevel;
+
+    /// What an observation says; `None` where it says nothing to this rule.
+    fn look(&mut self, seen: Observation<'_>) -> Option<Finding>;
+
+    /// What to think of it: `the policy moves away from its reference`.
+    fn meaning(&self) -> &str;
+}
+
+/// What a rule finds.
+#[derive(Clone, Debug, PartialEq)]
+struct Finding {
+    verdict: Verdict,
+    /// What was held against the threshold.
+    value: f64,
+    threshold: f64,
+    /// The same for a person: `kl is 0.62, the median of 10 steps; healthy is at most 0.5`.
+    sentence: String,
+}
+
+/// Where the value lies. Between a range and well inside of it nothing changes, so that a value at the
+/// border is told of once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Outside,
+    Border,
+    Inside,
+}
+
+/// The rules of a run, and which of them are raised.
+pub struct Alerts {
+    rules: Vec<(Box<dyn Rule>, bool)>,
+}
+
+impl Alerts {
+    /// The rules of a recipe.
+    pub fn new(recipe: &Recipe) -> Self {
+        let rules = defaults::rules(recipe.stage_name(), &recipe.run.alert_rules);
+        Alerts {
+            rules: rules.into_iter().map(|rule| (rule, false)).collect(),
+        }
+    }
+
+    /// The rules as they stand at the end of a log, and what they have to say that the log does not: there
+    /// is something where the recipe's rules have changed.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn of_log(recipe: &Recipe, path: &Path) -> Result<(Self, Vec<Event>), TelemetryError> {
+        let mut alerts = Self::new(recipe);
+        let mut told: BTreeMap<String, bool> = BTreeMap::new();
+        let mut raised: BTreeMap<String, Alert> = BTreeMap::new();
+        for_each_live(path, |event| {
+            match event {
+                Event::Alert(alert) => drop(told.insert(alert.rule.clone(), true)),
+                Event::AlertCleared(cleared) => drop(told.insert(cleared.rule.clone(), false)),
+                _ => {}
+            }
+            let Some((seen, step)) = observation(event) else {
+                return;
+            };
+            for event in alerts.observe(seen, step) {
+                match event {
+                    Event::Alert(alert) => drop(raised.insert(alert.rule.clone(), alert)),
+                    Event::AlertCleared(cleared) => drop(raised.remove(&cleared.rule)),
+                    _ => unreachable!("alerts are raised and cleared"),
+                }
+            }
+        })?;
+        raised.retain(|rule, _| told.get(rule) != Some(&true));
+        Ok((alerts, raised.into_values().map(Event::from).collect()))
+    }
+
+    /// Takes an observation in, after `step` optimizer steps. Returns the alerts that it raises and clears.
+    pub fn observe(&mut self, seen: Observation<'_>, step: Option<u64>) -> Vec<Event> {
+        let mut events = Vec::new();
+        // Before the first step nothing was done that an alert could be about.
+        let is_baseline = matches!(seen, Observation::Evaluation(e) if e.step == 0);
+        for (rule, is_raised) in &mut self.rules {
+            let Some(finding) = rule.look(seen).filter(|_| !is_baseline) else {
+                continue;
+            };
+            match (finding.verdict, *is_raised) {
+                (Verdict::Outside, false) => events.push(finding.alert(&**rule, step).into()),
+                (Verdict::Inside, true) => events.push(finding.cleared(&**rule, step).into()),
+                _ => continue,
+            }
+            *is_raised = !*is_raised;
+        }
+        events
+    }
+}
+
+impl Finding {
+    fn alert(self, rule: &dyn Rule, step: Option<u64>) -> Alert {
+        Alert {
+            rule: rule.name().to_owned(),
+            message: format!("{}: {}", self.sentence, rule.meaning()),
+            step,
+            level: Some(rule.level()),
+            fields: self.fields(rule),
+        }
+    }
+
+    fn cleared(self, rule: &dyn Rule, step: Option<u64>) -> AlertCleared {
+        AlertCleared {
+            rule: rule.name().to_owned(),
+            fields: self.fields(rule),
+            message: self.sentence,
+            step,
+        }
+    }
+
+    fn fields(&self, rule: &dyn Rule) -> Fields {
+        Fields::new()
+            .with("metric", rule.metric())
+            .with("value", self.value)
+            .with("threshold", self.threshold)
+    }
+}
+
+/// A metric of steps, or of evaluations.
+#[derive(Clone, Debug)]
+struct Source {
+    /// Its name, with `eval/` where it is one of evaluations.
+    metric: String,
+}
+
+const EVAL: &str = "eval/";
+
+impl Source {
+    fn new(metric: impl Into<String>) -> Self {
+        Source {
+            metric: metric.into(),
+        }
+    }
+
+    /// The metric's value in an observation, where it has one.
+    fn read(&self, seen: Observation<'_>) -> Option<f64> {
+        match (seen, self.metric.strip_prefix(EVAL)) {
+            (Observation::Evaluation(evaluation), Some(name)) => evaluation.fields.scalar(name),
+            (Observation::Step(step), None) => match &*self.metric {
+                "loss" => Some(step.loss.0),
+                "grad_norm" => Some(step.grad_norm.0),
+                "learning_rate" => Some(step.learning_rate.0),
+                "tokens_per_second" => Some(step.tokens_per_second.0),
+                name => step.fields.scalar(name),
+            },
+            _ => None,
+        }
+    }
+
+    fn is_of_evaluations(&self) -> bool {
+        self.metric.starts_with(EVAL)
+    }
+}
+
+/// Calls `visit` with the events of a log that count in the end: none of a step that a later resume
+/// abandoned. The log may be larger than memory.
+fn for_each_live(path: &Path, mut visit: impl FnMut(&Event)) -> Result<(), TelemetryError> {
+    let mut cuts = Vec::new();
+    for_each(path, |event| {
+        if let Event::Resumed(event::Resumed { from_step, .. }) = event {
+            cuts.push(*from_step);
+        }
+    })?;
+    // After each resume, the earliest step that this one or a later one goes back to.
+    for at in (1..cuts.len()).rev() {
+        cuts[at - 1] = cuts[at - 1].min(cuts[at]);
+    }
+    let mut later = cuts.into_iter();
+    let mut cut = later.next();
+    for_each(path, |event| {
+        if matches!(event, Event::Resumed(_)) {
+            cut = later.next();
+        } else if step_of(event).is_none_or(|step| cut.is_none_or(|cut| step <= cut)) {
+            visit(event);
+        }
+    })
+}
+
+fn for_each(path: &Path, mut visit: impl FnMut(&Event)) -> Result<(), TelemetryError> {
+    let mut tail = EventTail::new(path);
+    loop {
+        let batch = tail.poll()?;
+        batch.lines.iter().for_each(|line| visit(&line.event));
+        if batch.at_end {
+            return Ok(());
+        }
+    }
+}
+
+fn observation(event: &Event) -> Option<(Observation<'_>, Option<u64>)> {
+    let seen = match event {
+        Event::Step(step) => Observation::Step(step),
+        Event::Evaluation(evaluation) => Observation::Evaluation(evaluation),
+        Event::Checkpoint(checkpoint) => Observation::Checkpoint(checkpoint),
+        Event::System(system) => Observation::System(system),
+        _ => return None,
+    };
+    Some((seen, step_of(event)))
+}
+
+fn step_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Step(step) => Some(step.step),
+        Event::Evaluation(evaluation) => Some(evaluation.step),
+        Event::Checkpoint(checkpoint) => Some(checkpoint.step),
+        Event::Alert(alert) => alert.step,
+        Event::AlertCleared(cleared) => cleared.step,
+        _ => None,
+    }
+}

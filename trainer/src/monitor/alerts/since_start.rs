@@ -1,0 +1,123 @@
+use telemetry::event::AlertLevel;
+use tui::plain::number;
+
+use super::threshold::verdict;
+use super::window::Window;
+use super::{Finding, Observation, Rule, Source};
+use crate::recipe::Side;
+
+/// A metric held against what it was when the run began: in its first steps, or in its first evaluation.
+pub(super) struct SinceStart {
+    name: String,
+    source: Source,
+    side: Side,
+    /// The threshold is this many times the start.
+    factor: f64,
+    /// And at least this far from it, so that 0.1 % may become 0.2 %.
+    least: f64,
+    start: Start,
+    recent: Window,
+    meaning: &'static str,
+}
+
+/// Steps that the start is the mean of, and those whose mean is held against it.
+const STEPS: usize = 20;
+
+/// What the metric was.
+enum Start {
+    Steps(Window),
+    /// After so many steps, `None` before there was one.
+    Evaluation(Option<(u64, f64)>),
+}
+
+impl SinceStart {
+    pub fn new(metric: &str, side: Side, factor: f64, least: f64, meaning: &'static str) -> Self {
+        let source = Source::new(metric);
+        let (start, recent) = match source.is_of_evaluations() {
+            true => (Start::Evaluation(None), 1),
+            false => (Start::Steps(Window::new(STEPS)), STEPS),
+        };
+        SinceStart {
+            name: format!("{metric} {side} {factor} × its start"),
+            source,
+            side,
+            factor,
+            least,
+            start,
+            recent: Window::new(recent),
+            meaning,
+        }
+    }
+
+    /// What the metric was at the start; `None` while that is being measured.
+    fn start(&mut self, seen: Observation<'_>, value: f64) -> Option<f64> {
+        match (&mut self.start, seen) {
+            (Start::Steps(window), _) if window.is_full() => Some(window.mean()),
+            (Start::Steps(window), _) => {
+                window.push(value);
+                None
+            }
+            (Start::Evaluation(start), Observation::Evaluation(evaluation)) => match start {
+                // A run that begins once more measures its start once more.
+                Some((step, start)) if *step != evaluation.step => Some(*start),
+                _ => {
+                    *start = Some((evaluation.step, value)).filter(|_| value.is_finite());
+                    None
+                }
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Rule for SinceStart {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn metric(&self) -> &str {
+        &self.source.metric
+    }
+
+    fn level(&self) -> AlertLevel {
+        AlertLevel::Warning
+    }
+
+    fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
+        let value = self.source.read(seen)?;
+        let start = self.start(seen, value)?;
+        self.recent.push(value);
+        if !self.recent.is_full() {
+            return None;
+        }
+        let value = self.recent.mean();
+        let threshold = match self.side {
+            Side::Above => (self.factor * start).max(start + self.least),
+            Side::Below => (self.factor * start).min(start - self.least),
+        };
+        let over = match self.source.is_of_evaluations() {
+            true => String::new(),
+            false => format!(", the mean of {STEPS} steps"),
+        };
+        let at = match self.side {
+            Side::Above => "at most",
+            Side::Below => "at least",
+        };
+        Some(Finding {
+            verdict: verdict(value, self.side, threshold),
+            value,
+            threshold,
+            sentence: format!(
+                "{} is {}{over}, and was {} when the run began; healthy is {at} {}",
+                self.source.metric,
+                number(value),
+                number(start),
+                number(threshold)
+            ),
+        })
+    }
+
+    fn meaning(&self) -> &str {
+        self.meaning
+    }
+}
