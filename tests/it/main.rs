@@ -27,6 +27,7 @@ mod preflight;
 mod program;
 mod recompute;
 mod replay;
+mod report;
 mod report_to;
 mod sft_options;
 mod stopped;

@@ -11,6 +11,7 @@ mod inspect;
 mod merge;
 mod plan;
 mod replay;
+mod report;
 mod tools;
 mod values;
 
@@ -31,6 +32,7 @@ pub use kernels::device::{DeviceName, UnknownDevice};
 pub use merge::MergeArgs;
 pub use plan::PlanArgs;
 pub use replay::ReplayArgs;
+pub use report::{ReportArgs, ReportFormat};
 pub use tools::{
     DoctorArgs, GenerateArgs, Metric, MetricsArgs, PromptSource, ScoreArgs, Tokenization, WatchArgs,
 };
@@ -68,6 +70,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Run a recorded step again and compare.
     Replay(ReplayArgs),
+    /// Write a run as a page, a table or an object.
+    Report(ReportArgs),
     /// Say which devices work, and what others lack.
     Doctor(DoctorArgs),
 }
@@ -119,6 +123,7 @@ enum Tool {
     Import(ImportArgs),
     Plan(PlanArgs),
     Replay(ReplayArgs),
+    Report(ReportArgs),
     Doctor(DoctorArgs),
 }
 
@@ -279,6 +284,7 @@ fn command(cli: Cli) -> Command {
         (Some(Tool::Import(args)), _) => Command::Import(args),
         (Some(Tool::Plan(args)), _) => Command::Plan(args),
         (Some(Tool::Replay(args)), _) => Command::Replay(args),
+        (Some(Tool::Report(args)), _) => Command::Report(args),
         (Some(Tool::Doctor(args)), _) => Command::Doctor(args),
         (None, Some(args)) => Command::Train(Box::new(args)),
         (None, None) => unreachable!("clap asks for --stage where there is no subcommand"),

@@ -55,6 +55,9 @@ pub enum TrainError {
     /// What `compare` looks for was found: two sides that differ, or a number that is none.
     #[error("{0}")]
     Diverges(String),
+    /// What `report --require` asks of a run it does not have.
+    #[error("{0}")]
+    Unmet(String),
     /// A stage of a recipe takes more memory than there is.
     #[error("{0}")]
     DoesNotFit(String),

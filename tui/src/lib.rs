@@ -17,6 +17,7 @@ pub mod format;
 mod frame_text;
 mod keymap;
 pub mod plain;
+pub mod report;
 mod source;
 mod store;
 mod terminal;

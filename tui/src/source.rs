@@ -10,10 +10,9 @@ use telemetry::{Clock, ControlAction, ControlBox, RunDir, TelemetryError};
 
 use crate::app::{App, Msg};
 use crate::store::journal::Level;
-use folder::find_runs;
 use run_source::RunSource;
 
-pub use folder::{Expected, run_name};
+pub use folder::{Expected, find_runs, run_name};
 
 /// Where a viewer's messages about runs come from.
 #[derive(Debug)]

@@ -172,6 +172,9 @@ fn usage_errors_exit_with_2_and_name_the_wrong_word() {
         ("metrics --hypotheses h --references r --metrics ter", "ter"),
         ("watch run --once --size 0x10", "COLSxROWS"),
         ("watch run --size 80x24", "--once"),
+        ("report run --require loss=2", "METRIC>=NUMBER"),
+        ("report run --require loss<high", "`high` is no number"),
+        ("report run --format pdf", "html"),
         ("--stage sft score --model m --data d", "score"),
         ("fly", "fly"),
     ] {
@@ -241,4 +244,16 @@ fn watch_takes_a_size_for_one_frame() {
         })
     );
     assert!(args.once && args.run_dir.as_os_str() == "runs/a");
+}
+
+#[test]
+fn a_report_takes_any_number_of_requirements() {
+    let line = "report runs/a --format md --output - --require eval/chrf>=57 --require kl<0.1";
+    let Command::Report(args) = parsed(line) else {
+        panic!("not a report")
+    };
+    let metrics: Vec<&str> = args.require.iter().map(|r| r.metric.as_str()).collect();
+    assert_eq!(metrics, ["eval/chrf", "kl"]);
+    assert_eq!(args.format, ReportFormat::Md);
+    assert_eq!(args.output, Some("-".into()));
 }

@@ -12,6 +12,7 @@ mod metrics;
 mod opened;
 mod plan;
 mod replay;
+mod report;
 mod score;
 mod scored_text;
 mod train;
@@ -40,6 +41,7 @@ pub fn run(command: Command) -> Result<(), TrainError> {
         Command::Import(args) => import::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Control(args) => control::run(&args),

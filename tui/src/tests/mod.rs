@@ -35,7 +35,7 @@ fn check_text(text: &str, name: &str) {
 }
 
 /// The folder of recorded runs, `NAME.jsonl` with `NAME.samples.jsonl`.
-fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
@@ -54,7 +54,7 @@ fn put_fixture(dir: &tempfile::TempDir, fixture: &str) {
     put_run(&run, &events, samples.as_deref());
 }
 
-fn put_run(path: &Path, events: &[u8], samples: Option<&[u8]>) -> RunDir {
+pub(crate) fn put_run(path: &Path, events: &[u8], samples: Option<&[u8]>) -> RunDir {
     let run = RunDir::create(path).unwrap();
     std::fs::write(run.recipe_file(), "").unwrap();
     if !events.is_empty() {

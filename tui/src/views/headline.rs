@@ -148,7 +148,7 @@ pub fn charts<'a>(store: &'a Store, headline: &Headline, count: usize) -> Vec<&'
 }
 
 /// A metric of the steps or, as `held_out/…`, of the evaluations, whatever suite they are of.
-fn find<'a>(store: &'a Store, name: &str) -> Option<&'a Metric> {
+pub fn find<'a>(store: &'a Store, name: &str) -> Option<&'a Metric> {
     match name.strip_prefix("held_out/") {
         Some(metric) => store.held_out.iter().find(|known| {
             known
