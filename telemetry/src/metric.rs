@@ -86,7 +86,7 @@ metrics! {
     LEARNING_RATE = "learning_rate", None, Neutral;
     TOKENS_PER_SECOND = "tokens_per_second", TokensPerSecond, Higher;
     MFU = "mfu", Share, Higher;
-    NUM_TOKENS = "num_tokens", Tokens, Higher;
+    NUM_TOKENS = "num_tokens", Tokens, Neutral;
     EPOCH = "epoch", None, Neutral;
     STEP_TIME = "step_time", Seconds, Lower;
     TIME = "time/*", Seconds, Lower;

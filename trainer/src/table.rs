@@ -1,5 +1,6 @@
 //! Results as a table a person can read.
 
+use rewards::guards;
 use telemetry::event::EvaluationRow;
 
 use crate::stage::Evaluation;
@@ -11,7 +12,9 @@ pub fn outcome(outcome: &Outcome) -> String {
     let (Some(start), Some(end)) = (&outcome.start, &outcome.end) else {
         return String::new();
     };
-    let names: Vec<&str> = end.metrics.scalars().map(|(name, _)| name).collect();
+    let all = end.metrics.scalars().map(|(name, _)| name);
+    let (guards, names): (Vec<&str>, Vec<&str>) =
+        all.partition(|name| guards::NAMES.contains(name));
     let mut rows = vec![header(&names)];
     let mut row = |group: &str, count: u64, start: &telemetry::Fields, end: &telemetry::Fields| {
         let mut cells = vec![group.to_owned(), count.to_string()];
@@ -34,7 +37,16 @@ pub fn outcome(outcome: &Outcome) -> String {
         .map(|row| row.count)
         .sum();
     row("all", count, &start.metrics, &end.metrics);
-    format!("{}{}", aligned(&rows), samples(end))
+    let guards = guards.iter().filter_map(|name| {
+        let [before, after] = [start, end].map(|evaluation| evaluation.metrics.scalar(name));
+        Some(format!("{name} {} → {}", show(before), show(Some(after?))))
+    });
+    let guards: Vec<String> = guards.collect();
+    let guards = match guards.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", guards.join("  ")),
+    };
+    format!("{}{guards}{}", aligned(&rows), samples(end))
 }
 
 fn header(names: &[&str]) -> Vec<String> {
@@ -106,7 +118,7 @@ mod tests {
     fn evaluation(reward: f64) -> Evaluation {
         let metrics = Fields::new().with("reward", reward);
         Evaluation {
-            metrics: metrics.clone(),
+            metrics: metrics.clone().with("copy_rate", 1.0 - reward),
             rows: vec![EvaluationRow {
                 group: "en-de".to_owned(),
                 count: 5,
@@ -132,6 +144,7 @@ mod tests {
         let want = "held out  n  reward    end  change\n\
                     en-de     5   0.250  0.750  +0.500\n\
                     all       5   0.250  0.750  +0.500\n\
+                    copy_rate 0.750 → 0.250\n\
                     \n[en-de] tower\n  → Turm  (right)\n";
         assert_eq!(text, want);
     }

@@ -28,6 +28,7 @@ const SUPERVISED: Headline = Headline {
         "tokens_per_second",
         "mean_token_accuracy",
         "entropy",
+        "packing_fill",
     ],
     first: (
         "loss by part",
@@ -41,9 +42,8 @@ const SUPERVISED: Headline = Headline {
         "data",
         &[
             ("epoch", "epoch"),
-            ("num_tokens", "tokens a step"),
+            ("num_tokens", "tokens"),
             ("supervised_share", "supervised"),
-            ("num_supervised", "supervised"),
             ("packing_fill", "packing fill"),
             ("truncated_share", "truncated"),
             ("step_time", "step time"),

@@ -7,13 +7,13 @@ use ratatui::text::{Line, Span};
 use telemetry::Fields;
 use telemetry::metric::{Better, MetricKey};
 
+use super::evaluation::changed;
 use super::headline::{self, Row};
 use super::log::{entry_line, sign};
 use crate::app::App;
 use crate::format;
 use crate::store::journal::{Entry, Level};
 use crate::text::{clean, left, right};
-use crate::theme::Theme;
 use crate::widgets::line_chart::trend;
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
@@ -110,6 +110,9 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
             off_target: row.metrics.scalar(OFF_TARGET),
         });
     }
+    // What got worse is what one looks for, and there is no room for all.
+    let key = MetricKey::lookup(metric);
+    rows[1..].sort_by_key(|row| !is_worse(row.value, row.before, key));
     let has_off_target = columns >= 36 && rows.iter().any(|row| row.off_target.is_some());
     if evaluation.table.is_empty() {
         rows.extend(other_metrics(
@@ -133,7 +136,11 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
         let shown = row
             .value
             .map_or("–".to_owned(), |value| format::value(value, key));
-        let (change, style) = compared(row.value, row.before, key, theme);
+        let change = row
+            .value
+            .zip(row.before)
+            .map(|(value, before)| value - before);
+        let (change, style) = changed(change, key, theme);
         let off_style = match row.off_target {
             Some(share) if share >= 0.01 => theme.warn(),
             _ => theme.dim(),
@@ -188,25 +195,12 @@ fn other_metrics(fields: &Fields, metric: &str, baseline: Option<&Fields>) -> Ve
     others.map(compare).collect()
 }
 
-/// The change and a sign for what it means.
-fn compared(
-    value: Option<f64>,
-    before: Option<f64>,
-    key: Option<&MetricKey>,
-    theme: Theme,
-) -> (String, Style) {
-    let (Some(value), Some(before)) = (value, before) else {
-        return (String::new(), Style::new());
-    };
-    let change = value - before;
-    let (glyph, style) = match key.map_or(Better::Neutral, |key| key.better) {
-        Better::Neutral => (" ", Style::new()),
-        _ if change == 0.0 || !change.is_finite() => ("=", theme.dim()),
-        Better::Higher if change > 0.0 => ("✔", theme.ok()),
-        Better::Lower if change < 0.0 => ("✔", theme.ok()),
-        _ => ("▲", theme.warn()),
-    };
-    (format!("{} {glyph}", format::change(change, key)), style)
+fn is_worse(value: Option<f64>, before: Option<f64>, key: Option<&MetricKey>) -> bool {
+    match (value, before, key.map(|key| key.better)) {
+        (Some(value), Some(before), Some(Better::Higher)) => value < before,
+        (Some(value), Some(before), Some(Better::Lower)) => value > before,
+        _ => false,
+    }
 }
 
 /// The machine and the latest checkpoints.
