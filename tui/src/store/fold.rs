@@ -104,6 +104,12 @@ impl Store {
         }
         self.last_step = Some(number);
         self.pace.step(time, number);
+        if let Some(whole) = step.fields.scalar("step_time") {
+            let parts = step.fields.scalars();
+            let parts =
+                parts.filter_map(|(name, secs)| Some((name.strip_prefix("time/")?, secs * 1e3)));
+            self.pace.parts(whole * 1e3, parts);
+        }
         let tokens = step.fields.scalar("num_tokens").unwrap_or(f64::NAN);
         self.timeline.step(time, number, tokens);
         (self.end, self.has_stepped) = (None, true);

@@ -9,7 +9,12 @@ pub struct Pace {
     steps: VecDeque<(u64, u64)>,
     phase: Option<(String, u64)>,
     spent_ms: Vec<(String, u64)>,
+    /// What the steps themselves say that they spent, by part.
+    parts_ms: Vec<(String, f64)>,
 }
+
+/// Phases within a step; where steps say what they spent, these say the same again.
+const IN_A_STEP: [&str; 5] = ["train", "compile", "rollout", "reward", "reference"];
 
 impl Pace {
     const WINDOW: usize = 64;
@@ -20,6 +25,18 @@ impl Pace {
             self.steps.pop_front();
         }
         self.steps.push_back((time_ms, step));
+    }
+
+    /// A step took that long in all, and that long for each of its parts, in milliseconds.
+    pub fn parts<'a>(&mut self, whole: f64, parts: impl Iterator<Item = (&'a str, f64)>) {
+        let mut rest = whole;
+        for (name, ms) in parts.filter(|(_, ms)| ms.is_finite()) {
+            rest -= ms;
+            add(&mut self.parts_ms, name, ms);
+        }
+        if rest < whole && rest > 0.0 {
+            add(&mut self.parts_ms, "other", rest);
+        }
     }
 
     /// A phase began, and with that the one before ended.
@@ -34,6 +51,10 @@ impl Pace {
             return;
         };
         let took = time_ms.saturating_sub(since);
+        if name == super::PAUSED {
+            // As if the steps before it had ended that much later: a pause is not the run's pace.
+            self.steps.iter_mut().for_each(|(time, _)| *time += took);
+        }
         match self.spent_ms.iter_mut().find(|(known, _)| *known == name) {
             Some((_, spent)) => *spent += took,
             None => self.spent_ms.push((name, took)),
@@ -54,24 +75,65 @@ impl Pace {
         Some(last.0.saturating_sub(first.0) as f64 / steps as f64)
     }
 
-    /// Each phase's share of the time until `now_ms`, largest first; empty where the log names no phases.
+    /// The share of the time until `now_ms` of each part of the steps and of each phase between them, largest
+    /// first; empty where the log names neither.
     pub fn shares(&self, now_ms: u64) -> Vec<(String, f64)> {
         let mut until_now = self.clone();
         until_now.end_phase(now_ms);
-        let mut spent = until_now.spent_ms;
-        let total: u64 = spent.iter().map(|(_, ms)| ms).sum();
-        spent.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
-        spent.retain(|(_, ms)| *ms > 0);
-        spent
-            .into_iter()
-            .map(|(name, ms)| (name, ms as f64 / total as f64))
-            .collect()
+        let mut spent = until_now.parts_ms;
+        let has_parts = !spent.is_empty();
+        for (name, ms) in until_now.spent_ms {
+            if !(has_parts && IN_A_STEP.contains(&name.as_str())) {
+                add(&mut spent, &name, ms as f64);
+            }
+        }
+        let total: f64 = spent.iter().map(|(_, ms)| ms).sum();
+        spent.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        spent.retain(|(_, ms)| *ms > 0.0);
+        let share = |(name, ms)| (name, ms / total);
+        spent.into_iter().map(share).collect()
+    }
+}
+
+fn add(spent: &mut Vec<(String, f64)>, name: &str, ms: f64) {
+    match spent.iter_mut().find(|(known, _)| known == name) {
+        Some((_, total)) => *total += ms,
+        None => spent.push((name.to_owned(), ms)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_steps_say_of_their_parts_goes_before_the_phases_they_are_in() {
+        let mut pace = Pace::default();
+        pace.phase(0, "train");
+        pace.parts(
+            1_000.0,
+            [("rollout", 600.0), ("optimizer", 100.0)].into_iter(),
+        );
+        pace.phase(1_000, "evaluate");
+        let share = |name: &str, share| (name.to_owned(), share);
+        let expected = [
+            share("evaluate", 0.5),
+            share("rollout", 0.3),
+            share("other", 0.15),
+            share("optimizer", 0.05),
+        ];
+        assert_eq!(pace.shares(2_000), expected);
+    }
+
+    #[test]
+    fn a_pause_is_not_the_pace() {
+        let mut pace = Pace::default();
+        pace.step(1_000, 1);
+        pace.phase(1_000, "paused");
+        pace.phase(61_000, "train");
+        pace.step(62_000, 2);
+        assert_eq!(pace.ms_per_step(), Some(1_000.0));
+    }
 
     #[test]
     fn the_pace_holds_what_comes_between_steps() {

@@ -113,7 +113,10 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
     // What got worse is what one looks for, and there is no room for all.
     let key = MetricKey::lookup(metric);
     rows[1..].sort_by_key(|row| !is_worse(row.value, row.before, key));
-    let has_off_target = columns >= 36 && rows.iter().any(|row| row.off_target.is_some());
+    let has_off_target = columns >= 36
+        && rows
+            .iter()
+            .any(|row| row.off_target.is_some_and(|share| share > 0.0));
     if evaluation.table.is_empty() {
         rows.extend(other_metrics(
             &evaluation.fields,
@@ -129,7 +132,7 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
     };
     rows.truncate(room - usize::from(num_left_out > 0).min(room));
     let off_columns = if has_off_target { 11 } else { 0 };
-    let name_columns = columns.saturating_sub(17 + off_columns);
+    let name_columns = columns.saturating_sub(18 + off_columns);
     for (area, row) in inside.rows().zip(&rows) {
         let is_metric = evaluation.fields.scalar(&row.name).is_some() && !is_grouped;
         let key = MetricKey::lookup(if is_metric { &row.name } else { metric });
@@ -155,7 +158,7 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
         let line = Line::from(vec![
             Span::raw(left(&row.name, name_columns)),
             Span::raw(right(&shown, 7)),
-            Span::styled(right(&change, 10), style),
+            Span::styled(right(&change, 11), style),
             Span::styled(right(&off.unwrap_or_default(), off_columns), off_style),
         ]);
         buffer.set_line(area.x + 1, area.y, &line, columns as u16);

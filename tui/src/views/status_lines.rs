@@ -164,7 +164,13 @@ fn second_line(app: &App, store: &Store, now_ms: u64) -> Vec<Segment> {
     }
     let shares = store.pace.shares(store.last_event_ms.unwrap_or(now_ms));
     if shares.len() > 1 {
-        let share = |(name, share): &(String, f64)| format!("{name} {:.0}%", share * 100.0);
+        let share = |(name, share): &(String, f64)| {
+            let name = match name.as_str() {
+                "forward_backward" => "update",
+                name => name,
+            };
+            format!("{name} {:.0}%", share * 100.0)
+        };
         let shares: Vec<String> = shares.iter().take(4).map(share).collect();
         line.push(segment(3, shares.join(" "), theme.dim()));
     }

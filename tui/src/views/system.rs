@@ -222,6 +222,7 @@ fn charts(app: &App, store: &Store, area: Rect, buffer: &mut Buffer) {
                 series,
                 options: ChartOptions {
                     log_y: false,
+                    smoothing: 0.0,
                     ..app.charts
                 },
                 window,

@@ -29,6 +29,9 @@ pub struct ChartOptions {
     pub zoom: u32,
 }
 
+/// Values from which on a curve is smoothed.
+const MIN_TO_SMOOTH: usize = 12;
+
 /// One curve of a chart.
 #[derive(Debug, Clone, Copy)]
 pub struct Series<'a> {
@@ -157,18 +160,19 @@ impl LineChart<'_> {
         for other in &self.series[1..] {
             let buckets = other.buckets(&self.window);
             let xs = other.xs(axis, buckets);
-            let curve = match self.options.smoothing > 0.0 {
+            let curve = match self.options.smoothing > 0.0 && buckets.len() >= MIN_TO_SMOOTH {
                 true => plot.smoothed(buckets, &xs, self.options.smoothing),
                 false => plot.raw(buckets, &xs).0,
             };
             layers.push((curve, other.style));
         }
-        let smooth = self.options.smoothing > 0.0;
+        let buckets = main.buckets(&self.window);
+        // Of a few points there is nothing to smooth.
+        let smooth = self.options.smoothing > 0.0 && buckets.len() >= MIN_TO_SMOOTH;
         for tail in main.metric.curve.abandoned() {
             let xs = main.xs(axis, tail);
             layers.push((plot.raw(tail, &xs).0, self.theme.dim()));
         }
-        let buckets = main.buckets(&self.window);
         let xs = main.xs(axis, buckets);
         let (means, envelope) = plot.raw(buckets, &xs);
         layers.push((envelope, self.theme.dim()));
