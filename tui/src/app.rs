@@ -26,8 +26,8 @@ pub enum Msg {
     Size(u16, u16),
     /// It is this late, in milliseconds since 1970.
     Time(u64),
-    /// There is one more run; its number is that of those before it.
-    Found(String),
+    /// There is one more run of that name at that path; its number is that of those before it.
+    Found(String, String),
     /// Something about the run with that number.
     Run(usize, RunMsg),
     /// A request was put into a run's control box under this id.
@@ -53,6 +53,13 @@ pub enum RunMsg {
         lines: Vec<Line>,
         /// Whether that was all there is.
         at_end: bool,
+    },
+    /// What of its log could not be used so far.
+    Unusable {
+        /// Lines that are no events.
+        malformed: u64,
+        /// Lines written by a newer version.
+        newer: u64,
     },
     /// Its samples begin anew.
     SamplesRestarted,
@@ -169,7 +176,7 @@ impl App {
             Msg::Click(column, row) => self.click(column, row),
             Msg::Size(columns, rows) => self.size = (columns, rows),
             Msg::Time(now_ms) => self.now_ms = now_ms,
-            Msg::Found(name) => self.runs.push(RunView::new(&name)),
+            Msg::Found(name, path) => self.runs.push(RunView::new(&name, path)),
             Msg::Run(number, message) => self.update_run(number, message),
             Msg::Asked(number, action, id) => {
                 let now_ms = self.now_ms;
@@ -284,6 +291,14 @@ impl App {
             self.selected = [0; Screen::ALL.len()];
             self.selected[Screen::Runs.index()] = number;
             self.filter_samples();
+        }
+    }
+
+    /// Gives all runs a path that is the same on every machine.
+    #[cfg(test)]
+    pub fn pretend_paths(&mut self) {
+        for run in &mut self.runs {
+            run.path = format!("runs/{}", run.name);
         }
     }
 

@@ -25,6 +25,7 @@ mod terminal;
 mod tests;
 pub mod text;
 mod theme;
+mod verdict;
 mod views;
 mod widgets;
 

@@ -58,15 +58,19 @@ impl Source {
             self.looked_at = Some(now);
             self.look(app)?;
         }
-        let mut is_whole = true;
+        // A run that cannot be read keeps none of the others from being read.
+        let mut result = Ok(true);
         for (number, run) in self.runs.iter_mut().enumerate() {
-            if app.needs_whole(number) {
-                is_whole &= run.poll(number, app)?;
-            } else {
-                run.rest(is_due, number, app)?;
-            }
+            let read = match app.needs_whole(number) {
+                true => run.poll(number, app),
+                false => run.rest(is_due, number, app).map(|()| true),
+            };
+            result = match (result, read) {
+                (Ok(before), Ok(is_whole)) => Ok(before && is_whole),
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            };
         }
-        Ok(is_whole)
+        result
     }
 
     /// Finds runs that have come, and at first decides which one to show: the one written to last.
@@ -76,10 +80,10 @@ impl Source {
             if self.runs.iter().any(|run| run.path() == path) {
                 continue;
             }
-            app.update(Msg::Found(run_name(&path)));
-            let mut run = RunSource::open(&path)?;
-            run.glance(self.runs.len(), app)?;
-            self.runs.push(run);
+            let number = self.runs.len();
+            self.runs.push(RunSource::open(&path)?);
+            app.update(Msg::Found(run_name(&path), path.display().to_string()));
+            self.runs[number].glance(number, app)?;
         }
         if is_first {
             let last_event = |number: &usize| app.runs()[*number].head().last_event_ms;

@@ -74,6 +74,15 @@ pub fn cut_start(text: &str, columns: usize) -> String {
     }
 }
 
+/// A word as a shell reads it back.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// The text in lines of at most `columns` columns, broken after words where that is possible, at most
 /// `max_lines` of them; `…` ends the last where something is left.
 pub fn wrap(text: &str, columns: usize, max_lines: usize) -> Vec<String> {

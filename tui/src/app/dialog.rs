@@ -7,6 +7,8 @@ use crate::keymap::Key;
 pub enum Dialog {
     /// Whether to stop the run: a word has to be typed.
     Stop {
+        /// The number of the run that it is about, also where another one is shown by now.
+        run: usize,
         /// What has been typed of it.
         typed: String,
     },
@@ -19,8 +21,8 @@ pub(super) enum Reply {
     Open,
     /// Nothing is to be done.
     No,
-    /// Do it.
-    Yes,
+    /// Stop the run with that number.
+    Stop(usize),
 }
 
 impl Dialog {
@@ -28,19 +30,20 @@ impl Dialog {
     pub const WORD: &'static str = "stop";
 
     /// The question, nothing typed yet.
-    pub(super) fn stop() -> Self {
+    pub(super) fn stop(run: usize) -> Self {
         Self::Stop {
+            run,
             typed: String::new(),
         }
     }
 
     /// Takes a key. Anything but the whole word means no.
     pub(super) fn press(&mut self, key: Key) -> Reply {
-        let Self::Stop { typed } = self;
+        let Self::Stop { run, typed } = self;
         match key {
             Key::Char(c) if c.is_ascii_graphic() && typed.len() < 16 => typed.push(c),
             Key::Backspace => drop(typed.pop()),
-            Key::Enter if typed == Self::WORD => return Reply::Yes,
+            Key::Enter if typed == Self::WORD => return Reply::Stop(*run),
             Key::Enter | Key::Esc | Key::Ctrl('c') => return Reply::No,
             _ => {}
         }

@@ -15,7 +15,7 @@ impl App {
             match dialog.press(key) {
                 Reply::Open => return,
                 Reply::No => self.notify(Level::Note, "not stopped".to_owned()),
-                Reply::Yes => self.ask(ControlAction::Stop),
+                Reply::Stop(run) => self.effects.push(Effect::Ask(run, ControlAction::Stop)),
             }
             self.dialog = None;
             return;
@@ -23,16 +23,17 @@ impl App {
         if self.is_typing {
             return self.type_filter(key);
         }
-        let Some(action) = keymap::action(self.screen, key) else {
-            return;
-        };
+        let action = keymap::action(self.screen, key);
         if self.shows_help {
             // Any key closes help; the ones that lead elsewhere do so, too.
             self.shows_help = false;
-            if !matches!(action, Action::Detach | Action::Show(_)) {
+            if !matches!(action, Some(Action::Detach | Action::Show(_))) {
                 return;
             }
         }
+        let Some(action) = action else {
+            return;
+        };
         self.notice = None;
         self.act(action);
     }
@@ -98,7 +99,7 @@ impl App {
             }
             Action::Checkpoint => self.ask(ControlAction::Checkpoint),
             Action::Evaluate => self.ask(ControlAction::Evaluate),
-            Action::Stop if self.may_ask() => self.dialog = Some(Dialog::stop()),
+            Action::Stop if self.may_ask() => self.dialog = Some(Dialog::stop(self.shown_run)),
             Action::Stop => {}
             action => match self.screen {
                 Screen::Metrics => self.act_on_metrics(action),

@@ -14,6 +14,10 @@ use crate::store::Store;
 pub struct RunView {
     /// What to call it.
     pub name: String,
+    /// Its directory, as one would type it.
+    pub path: String,
+    /// Lines of its log that are no events, and lines of a newer version.
+    pub unusable: (u64, u64),
     /// Its events.
     pub store: Store,
     /// Its samples.
@@ -60,9 +64,11 @@ impl Asked {
 impl RunView {
     const MAX_ASKED: usize = 8;
 
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, path: String) -> Self {
         Self {
             name: crate::text::clean(name),
+            path,
+            unusable: (0, 0),
             store: Store::default(),
             browser: Browser::default(),
             reading: Some(0),
@@ -79,7 +85,7 @@ impl RunView {
         match message {
             RunMsg::Glance(lines) => {
                 self.store = Store::default();
-                (self.reading, self.is_whole) = (None, false);
+                (self.reading, self.is_whole, self.end) = (None, false, None);
                 lines.into_iter().for_each(|line| self.store.fold(line));
             }
             RunMsg::Restarted => {
@@ -97,6 +103,7 @@ impl RunView {
                 lines.into_iter().for_each(|line| self.store.fold(line));
                 self.end.take_if(|_| at_end);
             }
+            RunMsg::Unusable { malformed, newer } => self.unusable = (malformed, newer),
             RunMsg::SamplesRestarted => self.browser.clear(),
             RunMsg::Samples(entries) => self.browser.extend(entries),
             RunMsg::Sample(entry, text) => self.browser.set_text(entry, *text),
@@ -104,6 +111,11 @@ impl RunView {
         self.answer();
         self.browser.set_answers(self.store.evaluation());
         self.head().started_ms() != started_ms
+    }
+
+    /// Whether all of its log so far is known, not a glance at it.
+    pub fn is_known(&self) -> bool {
+        self.is_whole && self.reading.is_none()
     }
 
     /// How the run is doing: also while its log is still being read, when the store only knows how it was.

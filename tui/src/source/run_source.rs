@@ -114,6 +114,9 @@ impl Reader {
         }
         let (lines, at_end) = (batch.lines, batch.at_end);
         tell(app, RunMsg::Lines { lines, at_end });
+        let counts = self.events.counts();
+        let (malformed, newer) = (counts.malformed, counts.newer);
+        tell(app, RunMsg::Unusable { malformed, newer });
         let samples_at_end = self.samples.refresh()?;
         self.send_samples(number, app);
         self.read_texts(number, app);

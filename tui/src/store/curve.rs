@@ -124,7 +124,9 @@ impl Curve {
 
     /// Adds a value. A step that is not after the last one means that the run went back without saying so.
     pub fn push(&mut self, step: u64, value: f64) {
-        if self.latest.is_some_and(|(last, _)| last >= step) {
+        if self.latest.is_some_and(|(last, _)| last == step) && self.take_last() {
+            // The same step was measured again, and the later value is the one that counts.
+        } else if self.latest.is_some_and(|(last, _)| last >= step) {
             match step.checked_sub(1) {
                 Some(before) => self.cut(before),
                 None => {
@@ -141,6 +143,16 @@ impl Curve {
         while self.live.len() > Self::CAPACITY {
             self.coarsen();
         }
+    }
+
+    /// Takes the last value out, where it has a bucket of its own.
+    fn take_last(&mut self) -> bool {
+        let is_alone = self.live.last().is_some_and(|last| last.first == last.last);
+        if is_alone && self.ends.is_empty() {
+            self.live.pop();
+            return true;
+        }
+        false
     }
 
     /// The run went on from the state after `from_step`: what came later is set aside.
@@ -330,6 +342,16 @@ mod tests {
         // Step 3 was known already, so its old value went with the second tail.
         let tails: Vec<_> = curve.abandoned().iter().map(|tail| steps(tail)).collect();
         assert_eq!(tails, [vec![5, 6], vec![3, 4, 5]]);
+    }
+
+    #[test]
+    fn a_step_that_is_measured_again_abandons_nothing() {
+        let mut curve = Curve::default();
+        for (step, value) in [(0, 1.0), (10, 2.0), (10, 2.5), (20, 3.0)] {
+            curve.push(step, value);
+        }
+        let means: Vec<_> = curve.live().iter().filter_map(Bucket::mean).collect();
+        assert_eq!((means, curve.abandoned().len()), (vec![1.0, 2.5, 3.0], 0));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One event after the other.
 
+use serde_json::Value;
 use telemetry::event::{
     Alert, AlertCleared, AlertLevel, Checkpoint, Control, ControlStatus, Evaluation, Failed,
-    Finished, Gpu, Resumed, RunStarted, Step, System, Warning,
+    Finished, Resumed, RunStarted, Step, System, Warning,
 };
 use telemetry::{Event, Line};
 
@@ -40,6 +41,8 @@ impl Store {
                 }
             }
             Event::Phase(phase) => {
+                // A process may be at work for hours before it says what it trains.
+                self.end = None;
                 self.pace.phase(time, &clean(&phase.name));
                 self.timeline.phase(time, &phase.name);
             }
@@ -85,21 +88,13 @@ impl Store {
         self.run = Some(run);
         self.pace = Pace::default();
         self.timeline.begin(time);
-        // The rules of the process before it are gone with it, and its requests with its control box.
-        self.alerts.clear();
         self.started_ms = Some(time);
         (self.end, self.failure, self.has_stepped) = (None, None, false);
     }
 
     fn stepped(&mut self, time: u64, step: &Step) {
         let number = step.step;
-        let named = [
-            ("loss", step.loss.0),
-            ("grad_norm", step.grad_norm.0),
-            ("learning_rate", step.learning_rate.0),
-            ("tokens_per_second", step.tokens_per_second.0),
-        ];
-        for (name, value) in named.into_iter().chain(step.fields.scalars()) {
+        for (name, value) in step.scalars() {
             self.steps.push(name, name, number, value);
         }
         self.last_step = Some(number);
@@ -113,7 +108,8 @@ impl Store {
         let tokens = step.fields.scalar("num_tokens").unwrap_or(f64::NAN);
         self.timeline.step(time, number, tokens);
         (self.end, self.has_stepped) = (None, true);
-        let broken = named[..2].iter().find(|(_, value)| !value.is_finite());
+        let watched = [("loss", step.loss.0), ("grad_norm", step.grad_norm.0)];
+        let broken = watched.into_iter().find(|(_, value)| !value.is_finite());
         if let Some((name, value)) = broken.filter(|_| !self.is_broken) {
             let text = format!("{name} is {value}");
             self.journal.push(time, Level::Alert, Some(number), text);
@@ -155,23 +151,9 @@ impl Store {
             metric.curve.latest().is_none_or(|(last, _)| last < second)
         };
         if self.machine.iter().all(is_later) {
-            let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-            let known = [
-                ("cpu_percent", system.cpu_percent.map(|cpu| cpu.0)),
-                ("memory_used_bytes", bytes(system.memory_used_bytes)),
-                ("process_memory_bytes", bytes(system.process_memory_bytes)),
-                ("disk_free_bytes", bytes(system.disk_free_bytes)),
-            ];
-            for (name, value) in known {
-                if let Some(value) = value {
-                    self.machine.push(name, name, second, value);
-                }
-            }
-            for (number, gpu) in system.gpus.iter().flatten().enumerate() {
-                for (name, value) in of_gpu(gpu) {
-                    let name = format!("gpu/{number}/{name}");
-                    self.machine.push(&name, &name, second, value);
-                }
+            let totals = |(name, _): &(String, f64)| name.ends_with("_total_bytes");
+            for (name, value) in system.scalars().into_iter().filter(|named| !totals(named)) {
+                self.machine.push(&name, &name, second, value);
             }
         }
         self.system = Some(system);
@@ -189,8 +171,11 @@ impl Store {
         if self.alerts.len() == MAX_ALERTS {
             self.alerts.remove(0);
         }
+        let metric = alert.fields.get("metric").and_then(Value::as_str);
+        let first_word = || alert.rule.split_whitespace().next().unwrap_or_default();
         self.alerts.push(Raised {
             rule: alert.rule.clone(),
+            metric: metric.unwrap_or_else(first_word).to_owned(),
             message,
             level,
             step: alert.step,
@@ -229,6 +214,11 @@ impl Store {
         self.steps.cut(from);
         self.held_out.cut(from);
         self.timeline.cut(from);
+        // The trainer tells again which alerts still hold, and renames the checkpoints of later steps.
+        self.alerts.clear();
+        for saved in &mut self.checkpoints {
+            saved.is_removed |= saved.checkpoint.step > from;
+        }
         self.evaluations
             .retain(|evaluation| evaluation.step <= from);
         self.last_step = Some(from);
@@ -291,26 +281,4 @@ impl Store {
 /// A message in one line, its hint after it.
 fn sentence(message: &str) -> String {
     message.lines().map(clean).collect::<Vec<_>>().join("  ")
-}
-
-fn of_gpu(gpu: &Gpu) -> Vec<(&'static str, f64)> {
-    let known = [
-        (
-            "utilization_percent",
-            gpu.utilization_percent.map(|used| used.0),
-        ),
-        (
-            "memory_used_bytes",
-            gpu.memory_used_bytes.map(|bytes| bytes as f64),
-        ),
-        (
-            "temperature_celsius",
-            gpu.temperature_celsius.map(|celsius| celsius.0),
-        ),
-        ("power_watts", gpu.power_watts.map(|watts| watts.0)),
-    ];
-    let known = known.into_iter();
-    known
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
 }

@@ -11,6 +11,7 @@ pub mod timeline;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
+use serde_json::Value;
 use telemetry::event::{
     AlertLevel, Checkpoint, Control, Data, Evaluation, Preflight, RunStarted, System,
 };
@@ -20,6 +21,8 @@ use metrics::Metrics;
 use pace::Pace;
 use status::Status;
 use timeline::Timeline;
+
+use crate::text::clean;
 
 /// The phase in which the trainer waits to be told to go on.
 pub const PAUSED: &str = "paused";
@@ -91,6 +94,8 @@ pub struct Saved {
 pub struct Raised {
     /// Its rule.
     pub rule: String,
+    /// What the rule watches; `eval/…` is a metric of evaluations.
+    pub metric: String,
     /// The sentence.
     pub message: String,
     /// How bad it is.
@@ -113,9 +118,18 @@ impl Store {
         self.evaluations.back()
     }
 
-    /// The alert that holds on a metric: the rule's first word is the metric's name.
+    /// The alert that holds on a metric of the steps or, as `held_out/chrf`, of an evaluation.
     pub fn alert_on(&self, metric: &str) -> Option<&Raised> {
-        let is_on = |alert: &&Raised| alert.rule.split_whitespace().next() == Some(metric);
+        let is_on = |alert: &&Raised| {
+            let of_evaluation = || {
+                let (_, watched) = alert
+                    .metric
+                    .split_once("eval/")
+                    .filter(|(b, _)| b.is_empty())?;
+                Some(metric.split_once('/')?.1 == watched)
+            };
+            alert.metric == metric || of_evaluation() == Some(true)
+        };
         self.alerts.iter().rev().find(is_on)
     }
 
@@ -127,6 +141,33 @@ impl Store {
     /// When the log began.
     pub fn first_event_ms(&self) -> Option<u64> {
         self.first_event_ms
+    }
+
+    /// Why a checkpoint is kept, or nothing where it is not: the newest and the best are so until a later one
+    /// is.
+    pub fn kept(&self, saved: &Saved) -> Vec<String> {
+        if saved.is_removed {
+            return Vec::new();
+        }
+        let said = saved
+            .checkpoint
+            .fields
+            .get("kept")
+            .and_then(Value::as_array);
+        let said = said.into_iter().flatten().filter_map(Value::as_str);
+        let is_passing = |reason: &&str| matches!(*reason, "newest" | "best");
+        let lasting = said.filter(|reason| !is_passing(reason)).map(clean);
+        let latest = self
+            .checkpoints
+            .iter()
+            .rev()
+            .find(|saved| !saved.is_removed);
+        let best = latest.and_then(|latest| latest.checkpoint.fields.scalar("best_global_step"));
+        let step = saved.checkpoint.step;
+        let is_newest = latest.is_some_and(|latest| latest.checkpoint.step == step);
+        let newest = is_newest.then(|| "newest".to_owned());
+        let best = (best == Some(step as f64)).then(|| "best".to_owned());
+        newest.into_iter().chain(best).chain(lasting).collect()
     }
 
     /// Whether it waits until it is told to go on.
@@ -155,6 +196,16 @@ impl Store {
             (false, false, false) => Status::Resuming,
         };
         Status::of_silence(now_ms.saturating_sub(last_event_ms), lively)
+    }
+
+    /// The last step that was ever taken, also where the run has gone back since.
+    pub fn furthest_step(&self) -> Option<u64> {
+        let loss = self.steps.get("loss").map(|metric| &metric.curve);
+        let tails = loss.into_iter().flat_map(|curve| curve.abandoned());
+        let ends = tails
+            .filter_map(|tail| tail.last())
+            .map(|bucket| bucket.last);
+        ends.chain(self.last_step).max()
     }
 
     /// `cpt`, `sft`, `po` or `rl`; empty before the run says so.

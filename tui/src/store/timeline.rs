@@ -61,7 +61,7 @@ impl Timeline {
     /// A phase began; the one in which nothing happens does not count.
     pub fn phase(&mut self, time_ms: u64, name: &str) {
         self.count(time_ms);
-        self.is_paused = name == "paused";
+        self.is_paused = name == super::PAUSED;
     }
 
     /// A step ended that trained on that many tokens.

@@ -100,6 +100,7 @@ impl Played {
         while !source.poll(&mut app, &clock).unwrap() {}
         let last = app.shown().0.last_event_ms.unwrap_or(0);
         app.update(Msg::Time(last + age_ms));
+        app.pretend_paths();
         Self { app, source, dir }
     }
 

@@ -86,7 +86,7 @@ fn a_line_of_any_shape_is_shown() {
 #[test]
 fn a_million_steps_are_drawn_within_a_frame_and_held_in_bounded_memory() {
     let mut app = App::new(Theme::PLAIN, Access::Control);
-    app.update(Msg::Found("long".to_owned()));
+    app.update(Msg::Found("long".to_owned(), "runs/long".to_owned()));
     app.update(Msg::Size(200, 60));
     let names: Vec<String> = (0..20).map(|at| format!("rewards/part{at}/mean")).collect();
     for thousand in 0..1000u64 {

@@ -154,7 +154,9 @@ fn what_a_screen_shows_can_be_taken_elsewhere() {
         );
     }
     played.press("8y");
-    let command = "trainer --stage rl --resume runs/tower_plus_2b/rl/checkpoint-40 …";
+    let command = "trainer --stage rl --recipe runs/tower_plus_2b/rl/recipe.toml \
+                   --model models/tower_plus_2b/3_wpo --output runs/tower_plus_2b/rl \
+                   --resume runs/tower_plus_2b/rl/checkpoint-40";
     assert_eq!(
         played.app.take_effects(),
         [Effect::Copy(command.to_owned())]

@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use super::log;
 use crate::app::App;
 use crate::store::metrics::Metric;
+use crate::store::timeline::XAxis;
 use crate::widgets::line_chart::{LineChart, Series};
 use crate::widgets::plot::Window;
 
@@ -18,7 +19,16 @@ pub fn window(app: &App) -> Window {
         let last = store.last_step.unwrap_or(0);
         store.timeline.x(app.charts.x, last)
     });
-    Window::new(app.charts.x, ends.fold(0.0, f64::max), app.charts.zoom)
+    // A run that went back still shows how far it had come.
+    let abandoned = match app.charts.x {
+        XAxis::Step => store.furthest_step().unwrap_or(0) as f64,
+        XAxis::Tokens | XAxis::Time => 0.0,
+    };
+    Window::new(
+        app.charts.x,
+        ends.fold(abandoned, f64::max),
+        app.charts.zoom,
+    )
 }
 
 /// One chart.

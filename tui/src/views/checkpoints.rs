@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::format;
 use crate::keymap::Screen;
 use crate::store::Saved;
-use crate::text::{clean, cut_start, wrap};
+use crate::text::{clean, cut_start, shell_word, wrap};
 use crate::widgets::panel::Panel;
 use crate::widgets::table::{Column, Table};
 
@@ -106,44 +106,10 @@ fn row(app: &App, saved: &Saved, now_ms: u64) -> Vec<Span<'static>> {
         Span::styled(format::bytes(checkpoint.bytes as f64), style),
         Span::styled(format::age(now_ms.saturating_sub(saved.time_ms)), style),
         Span::styled(format::seconds(checkpoint.seconds.0), theme.dim()),
-        Span::styled(
-            if saved.is_removed {
-                String::new()
-            } else {
-                kept(app, saved)
-            },
-            theme.hint(),
-        ),
+        Span::styled(app.shown().0.kept(saved).join(", "), theme.hint()),
         Span::styled(metric(saved), style),
         Span::styled(cut_start(&clean(&checkpoint.path), 80), theme.dim()),
     ]
-}
-
-/// Why it is there: what the trainer said, or that it is the newest.
-fn kept(app: &App, saved: &Saved) -> String {
-    let said = saved
-        .checkpoint
-        .fields
-        .get("kept")
-        .and_then(Value::as_array);
-    let mut reasons: Vec<String> = said
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(clean)
-        .collect();
-    let newest = app.shown().0.checkpoints.back();
-    let is_newest = newest.is_some_and(|newest| newest.checkpoint.step == saved.checkpoint.step);
-    // The newest and the best are so until a later one is.
-    reasons.retain(|reason| reason != "newest" && reason != "best");
-    let best = newest.and_then(|newest| newest.checkpoint.fields.scalar("best_global_step"));
-    if best == Some(saved.checkpoint.step as f64) {
-        reasons.insert(0, "best".to_owned());
-    }
-    if is_newest {
-        reasons.insert(0, "newest".to_owned());
-    }
-    reasons.join(", ")
 }
 
 /// The metric that chooses the best one, where this was the best when it was saved.
@@ -164,40 +130,44 @@ fn metric(saved: &Saved) -> String {
 fn commands(app: &App, saved: &Saved) -> Vec<(String, String)> {
     let path = clean(&saved.checkpoint.path);
     if saved.is_removed {
-        return vec![(
-            "it was removed to make room for later ones (`save_total_limit`)".to_owned(),
-            path,
-        )];
+        let why = "it is not there any more: removed for later ones (`save_total_limit`), or renamed to \
+                   abandoned-… when the run went back";
+        return vec![(why.to_owned(), path)];
     }
-    let stage = app.shown().0.stage();
-    let stage = if stage.is_empty() { "STAGE" } else { stage };
-    let quoted = match path.contains([' ', '\'', '"', '$']) {
-        true => format!("'{}'", path.replace('\'', r"'\''")),
-        false => path,
-    };
-    vec![
+    let folder = app.run().map_or("", |run| &run.path);
+    let checkpoint = format!("{folder}/checkpoint-{}", saved.checkpoint.step);
+    let checkpoint = shell_word(&checkpoint);
+    let mut commands = Vec::new();
+    if let Some(run) = &app.shown().0.run {
+        let recipe = shell_word(&format!("{folder}/recipe.toml"));
+        let (model, folder) = (shell_word(&run.model), shell_word(folder));
+        let again = format!(
+            "trainer --stage {} --recipe {recipe} --model {model} --output {folder} --resume {checkpoint}",
+            shell_word(&run.stage)
+        );
+        let what = "go on from it (checksums are verified; later checkpoints are set aside)";
+        commands.push((what.to_owned(), again));
+    }
+    let uses = [
         (
-            "go on from it".to_owned(),
-            format!("trainer --stage {stage} --resume {quoted} …"),
+            "try it",
+            format!("trainer generate --model {checkpoint} --prompt 'Hello'"),
         ),
         (
-            "build on it".to_owned(),
-            format!("trainer --stage STAGE --model {quoted} --data FILE"),
+            "measure it",
+            format!("trainer evaluate --model {checkpoint}"),
         ),
-        (
-            "try it".to_owned(),
-            format!("trainer generate --model {quoted} --prompt \"…\""),
-        ),
-        (
-            "measure it".to_owned(),
-            format!("trainer evaluate --model {quoted}"),
-        ),
-    ]
+    ];
+    commands.extend(uses.map(|(what, command)| (what.to_owned(), command)));
+    commands
 }
 
 /// The command that goes on from the selected checkpoint.
 pub fn copied(app: &App) -> Option<String> {
     let saved = listed(app);
     let selected = saved.get(app.selected(Screen::Checkpoints))?;
+    if selected.is_removed {
+        return None;
+    }
     Some(commands(app, selected).first()?.1.clone())
 }

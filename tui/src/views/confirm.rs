@@ -12,8 +12,11 @@ use crate::widgets::panel::Panel;
 
 /// Draws it.
 pub fn draw(app: &App, dialog: &Dialog, area: Rect, buffer: &mut Buffer) {
-    let Dialog::Stop { typed } = dialog;
-    let (store, _) = app.shown();
+    let Dialog::Stop { run, typed } = dialog;
+    let Some(run) = app.runs().get(*run) else {
+        return;
+    };
+    let store = run.head();
     let step = store.last_step.map_or(String::new(), |step| {
         format!(" after step {} or the next", format::count(step))
     });
@@ -32,7 +35,7 @@ pub fn draw(app: &App, dialog: &Dialog, area: Rect, buffer: &mut Buffer) {
     ];
     let popup = centered(area, 66, lines.len() as u16 + 2);
     Clear.render(popup, buffer);
-    let inside = Panel::new("stop this run?")
+    let inside = Panel::new(format!("stop {}?", run.name))
         .value(vec![Span::styled("Esc: no", theme.dim())])
         .border(theme.bad())
         .draw(popup, buffer);

@@ -102,11 +102,12 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 
 fn table(app: &App, sources: &[&DataSource]) -> Table<'static> {
     let theme = app.theme;
+    let drawn: u64 = sources.iter().map(|source| source.records_taken).sum();
     let rows = sources.iter().map(|source| {
         let (target, share) = (source.target_share, source.share);
         let percent = |share: f64| format::value(share, Some(&telemetry::metric::MFU));
         let off = match (target, share) {
-            (Some(target), Some(share)) if is_off(source, target.0, share.0) => theme.warn(),
+            (Some(target), Some(share)) if is_off(drawn, target.0, share.0) => theme.warn(),
             _ => Style::new(),
         };
         let known =
@@ -170,9 +171,9 @@ fn table(app: &App, sources: &[&DataSource]) -> Table<'static> {
 
 /// Whether a share is further from its target than chance explains: three standard deviations of as many
 /// draws.
-fn is_off(source: &DataSource, target: f64, share: f64) -> bool {
-    let drawn = (source.records_taken as f64 / share.max(1e-12)).max(1.0);
-    (share - target).abs() > 3.0 * (target * (1.0 - target) / drawn).sqrt() + 1e-9
+fn is_off(drawn: u64, target: f64, share: f64) -> bool {
+    let deviation = (target * (1.0 - target) / (drawn as f64).max(1.0)).sqrt();
+    (share - target).abs() > 3.0 * deviation + 1e-9
 }
 
 fn num_rejected(source: &DataSource) -> u64 {
@@ -190,18 +191,21 @@ fn reasons(source: &DataSource) -> String {
 /// The time until this pass over the source ends, at the pace of the run so far.
 fn exhausted_in(app: &App, source: &DataSource) -> String {
     let (store, _) = app.shown();
-    let steps = store.data.as_ref().map_or(0, |data| data.step);
-    let per_step = source.records_taken as f64 / steps as f64;
-    let left = match source.records {
-        0 => 0,
-        records => records - source.records_taken % records,
-    };
-    match store.pace.ms_per_step() {
-        Some(ms) if per_step > 0.0 && per_step.is_finite() => {
-            format::span_ms((left as f64 / per_step * ms) as u64)
+    let told_at = store.data.as_ref().map_or(0, |data| data.step);
+    let steps = source.epoch.and_then(|epoch| steps_left(epoch.0, told_at));
+    match (steps, store.pace.ms_per_step()) {
+        (Some(steps), Some(ms)) => {
+            let since = store.last_step.unwrap_or(told_at).saturating_sub(told_at);
+            format::span_ms(((steps - since as f64).max(0.0) * ms) as u64)
         }
         _ => "–".to_owned(),
     }
+}
+
+/// Steps until a pass ends that has come to `epoch` after that many steps: what was left out counts as read.
+fn steps_left(epoch: f64, steps: u64) -> Option<f64> {
+    let per_step = epoch / steps as f64;
+    (per_step > 0.0 && per_step.is_finite()).then(|| (1.0 - epoch.fract()) / per_step)
 }
 
 /// What the look before the first step found.
@@ -277,4 +281,26 @@ pub fn export(app: &App) -> Option<String> {
         ]);
     }
     (!sources.is_empty()).then(|| csv.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_never_read_is_off_and_chance_is_not() {
+        assert!(is_off(1_000, 0.3, 0.0));
+        assert!(!is_off(1_000, 0.3, 0.28));
+        assert!(is_off(100_000, 0.3, 0.28));
+        assert!(!is_off(0, 0.3, 0.0));
+    }
+
+    #[test]
+    fn a_pass_ends_by_what_was_read_not_by_what_was_used() {
+        // 400 of 1,000 records were read in 100 steps, whether or not they were used.
+        assert_eq!(steps_left(0.4, 100), Some(150.0));
+        assert_eq!(steps_left(1.5, 100), Some(0.5 / 0.015));
+        assert_eq!(steps_left(0.0, 100), None);
+        assert_eq!(steps_left(0.0, 0), None);
+    }
 }

@@ -16,6 +16,7 @@ use crate::keymap::Screen;
 use crate::store::metrics::Metric;
 use crate::text::{clean, wrap};
 use crate::theme::Theme;
+use crate::verdict::Verdict;
 use crate::widgets::panel::Panel;
 use crate::widgets::table::{Column, Table};
 
@@ -246,12 +247,12 @@ pub fn changed(change: Option<f64>, key: Option<&MetricKey>, theme: Theme) -> (S
     let Some(change) = change else {
         return (String::new(), Style::new());
     };
-    let (glyph, style) = match key.map_or(Better::Neutral, |key| key.better) {
-        Better::Neutral => (" ", Style::new()),
-        _ if change == 0.0 || !change.is_finite() => ("=", theme.dim()),
-        Better::Higher if change > 0.0 => ("✔", theme.ok()),
-        Better::Lower if change < 0.0 => ("✔", theme.ok()),
-        _ => ("▲", theme.warn()),
+    let verdict = Verdict::of(change, key);
+    let (glyph, style) = match verdict {
+        Verdict::Better => (verdict.glyph(), theme.ok()),
+        Verdict::Worse => (verdict.glyph(), theme.warn()),
+        Verdict::Same => (verdict.glyph(), theme.dim()),
+        Verdict::Neutral => (" ", Style::new()),
     };
     (format!("{} {glyph}", format::change(change, key)), style)
 }

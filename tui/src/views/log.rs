@@ -43,7 +43,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let top = app
         .selected(Screen::Log)
         .min(entries.len().saturating_sub(1));
+    let (malformed, newer) = app.run().map_or((0, 0), |run| run.unusable);
     let unseen = [
+        (malformed, "lines that are no events"),
+        (newer, "lines of a newer version"),
         (store.num_unknown(), "events of kinds not known here"),
         (
             store.steps.num_left_out() + store.held_out.num_left_out(),

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use telemetry::Fields;
-use telemetry::metric::{Better, MetricKey};
+use telemetry::metric::MetricKey;
 
 use super::evaluation::changed;
 use super::headline::{self, Row};
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::format;
 use crate::store::journal::{Entry, Level};
 use crate::text::{clean, left, right};
+use crate::verdict::Verdict;
 use crate::widgets::line_chart::trend;
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
@@ -112,7 +113,7 @@ pub fn evaluation(app: &App, preferred: &[&str], area: Rect, buffer: &mut Buffer
     }
     // What got worse is what one looks for, and there is no room for all.
     let key = MetricKey::lookup(metric);
-    rows[1..].sort_by_key(|row| !is_worse(row.value, row.before, key));
+    rows[1..].sort_by_key(|row| !is_worse(row, key));
     let has_off_target = columns >= 36
         && rows
             .iter()
@@ -198,12 +199,9 @@ fn other_metrics(fields: &Fields, metric: &str, baseline: Option<&Fields>) -> Ve
     others.map(compare).collect()
 }
 
-fn is_worse(value: Option<f64>, before: Option<f64>, key: Option<&MetricKey>) -> bool {
-    match (value, before, key.map(|key| key.better)) {
-        (Some(value), Some(before), Some(Better::Higher)) => value < before,
-        (Some(value), Some(before), Some(Better::Lower)) => value > before,
-        _ => false,
-    }
+fn is_worse(row: &Compared, key: Option<&MetricKey>) -> bool {
+    let change = row.value.zip(row.before);
+    change.is_some_and(|(value, before)| Verdict::of(value - before, key) == Verdict::Worse)
 }
 
 /// The machine and the latest checkpoints.

@@ -86,7 +86,11 @@ fn row<'a>(app: &App, run: &'a RunView, mark: Span<'a>) -> Vec<Span<'a>> {
         Span::raw(number.unwrap_or_default()),
         Span::styled(age.unwrap_or_default(), theme.dim()),
         Span::styled(
-            format::count(alerts as u64),
+            // Those of the middle of a log that was only glanced at are not known.
+            match run.is_known() {
+                true => format::count(alerts as u64),
+                false => format!("{}+", format::count(alerts as u64)),
+            },
             if alerts > 0 {
                 theme.warn()
             } else {

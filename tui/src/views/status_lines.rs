@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use telemetry::event::{AlertLevel, ControlStatus};
 
-use crate::app::App;
+use crate::app::{App, RunView};
 use crate::format;
 use crate::keymap::{Action, Binding, KEYS, Screen};
 use crate::store::Store;
@@ -82,7 +82,8 @@ fn first_line(app: &App, store: &Store, now_ms: u64, width: usize) -> Vec<Segmen
             ));
         }
     }
-    if let Some(tokens) = store.num_tokens() {
+    let is_known = app.is_frozen() || app.run().is_some_and(RunView::is_known);
+    if let Some(tokens) = store.num_tokens().filter(|_| is_known) {
         line.push(segment(
             3,
             format!("{} tok", format::amount(tokens)),

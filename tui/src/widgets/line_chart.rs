@@ -169,7 +169,9 @@ impl LineChart<'_> {
         let buckets = main.buckets(&self.window);
         // Of a few points there is nothing to smooth.
         let smooth = self.options.smoothing > 0.0 && buckets.len() >= MIN_TO_SMOOTH;
-        for tail in main.metric.curve.abandoned() {
+        // By tokens and time the abandoned steps do not count, and have no place.
+        let tails = main.metric.curve.abandoned().iter();
+        for tail in tails.filter(|_| axis == XAxis::Step) {
             let xs = main.xs(axis, tail);
             layers.push((plot.raw(tail, &xs).0, self.theme.dim()));
         }

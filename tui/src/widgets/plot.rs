@@ -120,7 +120,7 @@ impl Plot {
     fn columns(&self, buckets: &[Bucket], xs: &[f64], columns: usize) -> Vec<Option<Bucket>> {
         let mut merged: Vec<Option<Bucket>> = vec![None; columns];
         for (bucket, x) in buckets.iter().zip(xs) {
-            if *x < self.window.first {
+            if !(self.window.first..=self.window.last).contains(x) {
                 continue;
             }
             match &mut merged[self.window.column(*x, columns)] {
@@ -179,7 +179,7 @@ impl Plot {
             let Some(mean) = bucket.mean() else { continue };
             average = weight * average + (1.0 - weight) * mean;
             total = weight * total + (1.0 - weight);
-            if *x < self.window.first {
+            if !(self.window.first..=self.window.last).contains(x) {
                 continue;
             }
             let column = self.window.column(*x, columns);

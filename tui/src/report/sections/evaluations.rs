@@ -5,9 +5,9 @@ use telemetry::event::Evaluation;
 use telemetry::metric::{Better, MetricKey};
 
 use crate::format;
-use crate::report::numbers::Verdict;
 use crate::report::record::RunRecord;
 use crate::text::clean;
+use crate::verdict::Verdict;
 use crate::views::headline;
 
 /// Evaluations beside each other; of more, those that divide the run evenly.

@@ -5,12 +5,13 @@ use telemetry::event::AlertLevel;
 
 use super::words::{time, visible};
 use crate::format;
-use crate::report::numbers::{Number, Verdict, numbers};
+use crate::report::numbers::{Number, numbers};
 use crate::report::record::RunRecord;
 use crate::store::Raised;
 use crate::store::journal::{self, Level};
 use crate::store::status::Mood;
 use crate::text::clean;
+use crate::verdict::Verdict;
 
 /// Tiles at the head of a run.
 const MAX_TILES: usize = 8;

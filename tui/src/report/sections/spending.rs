@@ -1,12 +1,11 @@
 //! What the run took: time by phase and by part of a step, and what it left on the disk.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::words::{time, visible};
 use crate::format;
 use crate::report::record::RunRecord;
-use crate::store::Saved;
+use crate::store::{Saved, Store};
 use crate::text::clean;
 
 /// Time and disk.
@@ -49,7 +48,10 @@ impl Spending {
         let saved = &record.store.checkpoints;
         let kept = saved.iter().filter(|saved| !saved.is_removed);
         let bytes: u64 = kept.clone().map(|saved| saved.checkpoint.bytes).sum();
-        let checkpoints: Vec<Checkpoint> = saved.iter().rev().map(checkpoint).collect();
+        let checkpoints = saved.iter().rev();
+        let checkpoints: Vec<Checkpoint> = checkpoints
+            .map(|saved| checkpoint(&record.store, saved))
+            .collect();
         let phases = record.history.phases();
         let phases = phases
             .into_iter()
@@ -110,10 +112,8 @@ fn shares(parts: Vec<(String, f64)>, of: Option<f64>) -> Vec<Part> {
     parts.into_iter().map(part).collect()
 }
 
-fn checkpoint(saved: &Saved) -> Checkpoint {
+fn checkpoint(store: &Store, saved: &Saved) -> Checkpoint {
     let checkpoint = &saved.checkpoint;
-    let reasons = checkpoint.fields.get("kept").and_then(Value::as_array);
-    let reasons = reasons.into_iter().flatten().filter_map(Value::as_str);
     let words = checkpoint.fields.iter();
     let words = words.filter_map(|(name, value)| Some((name, clean(value.as_str()?))));
     let numbers = checkpoint.fields.scalars();
@@ -126,7 +126,7 @@ fn checkpoint(saved: &Saved) -> Checkpoint {
         time: time(saved.time_ms),
         bytes: format::bytes(checkpoint.bytes as f64),
         took: format::seconds(checkpoint.seconds.0),
-        kept: reasons.map(clean).collect::<Vec<_>>().join(", "),
+        kept: store.kept(saved).join(", "),
         metric: facts.collect::<Vec<_>>().join(", "),
         path: visible(&checkpoint.path),
         is_removed: saved.is_removed,

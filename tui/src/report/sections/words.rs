@@ -2,6 +2,8 @@
 
 use telemetry::clock::rfc3339;
 
+use crate::text::shell_word;
+
 /// Longer texts are cut: a model that never stops must not fill the page.
 const MAX_CHARS: usize = 3000;
 
@@ -42,12 +44,8 @@ pub fn time(ms: u64) -> String {
 
 /// A command line that a shell reads as these words.
 pub fn command(argv: &[String]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
-    let quoted = |word: &String| match !word.is_empty() && word.chars().all(plain) {
-        true => word.clone(),
-        false => format!("'{}'", visible(word).replace('\'', r"'\''")),
-    };
-    argv.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    let word = |word: &String| shell_word(&visible(word));
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// The languages that a name such as `en-de`, `en→de` or `translate/pt-en` speaks of, the source first.
