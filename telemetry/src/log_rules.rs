@@ -205,6 +205,36 @@ fn unknown_kinds_and_fields_are_kept_and_counted_and_garbage_is_passed_over() {
 }
 
 #[test]
+fn a_line_of_an_older_version_is_read_as_far_as_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let old = [
+        r#"{"kind":"step","step":3,"loss":1.5,"grad_norm":1,"learning_rate":0.1,"tokens_per_second":9}"#,
+        r#"{"v":0,"time":7,"kind":"alert","rule":"kl > 2","message":"kl is 3"}"#,
+        r#"{"v":0,"time":8,"kind":"system","cpu_percent":50}"#,
+    ];
+    fs::write(&path, format!("{}\n", old.join("\n"))).unwrap();
+    let (lines, counts) = EventTail::read_all(&path).unwrap();
+    assert_eq!(
+        (counts.malformed, counts.newer, counts.unknown.len()),
+        (0, 0, 0)
+    );
+    let [
+        Event::Step(step),
+        Event::Alert(alert),
+        Event::System(system),
+    ] = &lines
+        .iter()
+        .map(|line| line.event.clone())
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("{lines:?}")
+    };
+    assert_eq!((step.step, step.loss.0, lines[0].time_ms), (3, 1.5, 0));
+    assert_eq!((alert.level, system.process_memory_bytes), (None, None));
+}
+
+#[test]
 fn a_reader_keeps_up_with_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl");

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
@@ -96,7 +98,8 @@ impl Viewer {
     ) -> Result<(), TuiError> {
         let mut drawn_at = None;
         let mut is_changed = true;
-        while !self.app.is_detached() {
+        let asked_to_end = asked_to_end()?;
+        while !self.app.is_detached() && !asked_to_end.load(Ordering::Relaxed) {
             self.app.update(Msg::Time(self.clock.now_ms()));
             let before = self.read_so_far();
             let trouble = self.source.poll(&mut self.app, &self.clock);
@@ -187,6 +190,16 @@ impl Viewer {
         std::io::stdout().flush()?;
         Ok(is_any)
     }
+}
+
+/// Set once the process is asked to end. Without it the terminal would be left as the viewer uses it.
+fn asked_to_end() -> Result<Arc<AtomicBool>, TuiError> {
+    let asked = Arc::new(AtomicBool::new(false));
+    #[cfg(unix)]
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&asked))?;
+    }
+    Ok(asked)
 }
 
 fn translate(event: Event) -> Option<Msg> {
