@@ -20,12 +20,20 @@ pub struct ControlBox {
 }
 
 /// What was in the box.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Taken {
     /// To be decided on and answered, oldest first.
     pub requests: Vec<ControlRequest>,
     /// Answers to files that are no requests, to be logged.
     pub refused: Vec<Control>,
+    /// Why a file is still in the box, the first one where there are several. It is tried again the next time.
+    pub left: Option<TelemetryError>,
+}
+
+impl Taken {
+    fn leave(&mut self, error: TelemetryError) {
+        self.left.get_or_insert(error);
+    }
 }
 
 impl ControlBox {
@@ -52,13 +60,22 @@ impl ControlBox {
     }
 
     /// Takes the requests out of the box. A file that cannot be read as one gets a second look the next time,
-    /// since it may be half written, and is refused if it has not changed.
+    /// since it may be half written, and is refused if it has not changed. One that the operating system refuses
+    /// to give keeps no other from being taken; it is not carried out before it can be removed, lest it come
+    /// again and again.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
     pub fn take(&mut self) -> Result<Taken, TelemetryError> {
         let mut taken = Taken::default();
         for (id, path) in self.files()? {
             let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                bytes => bytes.map_err(TelemetryError::io("read", &path))?,
+                Err(error) => {
+                    taken.leave(TelemetryError::io("read", &path)(error));
+                    continue;
+                }
             };
             let action = serde_json::from_slice::<Value>(&bytes)
                 .ok()
@@ -68,8 +85,11 @@ impl ControlBox {
             {
                 continue;
             }
+            if let Err(error) = fs::remove_file(&path) {
+                taken.leave(TelemetryError::io("remove", &path)(error));
+                continue;
+            }
             self.unfinished.remove(&id);
-            fs::remove_file(&path).map_err(TelemetryError::io("remove", &path))?;
             let known = ControlAction::ALL
                 .into_iter()
                 .find(|known| Some(known.name()) == action.as_deref());
@@ -94,18 +114,24 @@ impl ControlBox {
 
     /// Empties the box when a trainer starts: what was asked of an earlier process is refused, so that a run
     /// stopped last week does not stop again.
-    pub fn refuse_stale(&mut self) -> Result<Vec<Control>, TelemetryError> {
-        let mut refused = Vec::new();
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn refuse_stale(&mut self) -> Result<Taken, TelemetryError> {
+        let mut taken = Taken::default();
         for (id, path) in self.files()? {
-            fs::remove_file(&path).map_err(TelemetryError::io("remove", &path))?;
-            refused.push(answer(
+            if let Err(error) = fs::remove_file(&path) {
+                taken.leave(TelemetryError::io("remove", &path)(error));
+                continue;
+            }
+            taken.refused.push(answer(
                 &id,
                 "unread",
                 ControlStatus::Refused,
                 Some("it was left from before this process started"),
             ));
         }
-        Ok(refused)
+        Ok(taken)
     }
 
     /// The ids and paths of the files in the box, oldest first.
@@ -145,6 +171,11 @@ mod tests {
         (dir, control, FixedClock::new(1_700_000_000_000))
     }
 
+    fn assert_empty(taken: &Taken) {
+        let is_empty = taken.requests.is_empty() && taken.refused.is_empty();
+        assert!(is_empty && taken.left.is_none(), "{taken:?}");
+    }
+
     #[test]
     fn requests_are_taken_once_in_the_order_they_were_made() {
         let (_dir, mut control, clock) = run();
@@ -155,14 +186,8 @@ mod tests {
                 control.send(action, &clock).unwrap()
             })
             .collect();
-        assert_eq!(
-            control.take().unwrap(),
-            Taken {
-                requests: sent,
-                refused: vec![]
-            }
-        );
-        assert_eq!(control.take().unwrap(), Taken::default());
+        assert_eq!(control.take().unwrap().requests, sent);
+        assert_empty(&control.take().unwrap());
     }
 
     #[test]
@@ -170,7 +195,7 @@ mod tests {
         let (dir, mut control, _) = run();
         let path = dir.path().join("control/by-hand.json");
         fs::write(&path, "{\"action\":").unwrap();
-        assert_eq!(control.take().unwrap(), Taken::default());
+        assert_empty(&control.take().unwrap());
         fs::write(&path, "{\"action\":\"pause\"}").unwrap();
         assert_eq!(
             control.take().unwrap().requests,
@@ -179,6 +204,24 @@ mod tests {
                 action: ControlAction::Pause
             }]
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_keeps_no_other_from_being_taken() {
+        let (dir, mut control, clock) = run();
+        // Nothing that is read or removed as a file is, and the first and the last in the order of ids.
+        for name in ["0.json", "z.json"] {
+            fs::create_dir(dir.path().join("control").join(name)).unwrap();
+        }
+        let sent = control.send(ControlAction::Pause, &clock).unwrap();
+        let taken = control.take().unwrap();
+        assert_eq!(taken.requests, [sent]);
+        assert!(taken.left.unwrap().to_string().contains("0.json"));
+        let old = control.send(ControlAction::Stop, &clock).unwrap();
+        let stale = control.refuse_stale().unwrap();
+        assert_eq!(stale.refused[0].id, old.id);
+        assert!(stale.left.unwrap().to_string().contains("0.json"));
+        assert!(control.take().unwrap().requests.is_empty());
     }
 
     #[test]
@@ -212,23 +255,19 @@ mod tests {
     fn what_was_asked_of_an_earlier_process_is_refused() {
         let (_dir, mut control, clock) = run();
         let old = control.send(ControlAction::Stop, &clock).unwrap();
-        let refused = control.refuse_stale().unwrap();
+        let refused = control.refuse_stale().unwrap().refused;
         assert_eq!(
             (refused[0].id.as_str(), refused[0].status),
             (old.id.as_str(), ControlStatus::Refused)
         );
-        assert_eq!(control.take().unwrap(), Taken::default());
+        assert_empty(&control.take().unwrap());
     }
 
     #[test]
     fn a_run_without_a_box_has_no_requests() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("recipe.toml"), "").unwrap();
-        assert_eq!(
-            ControlBox::new(&RunDir::open(dir.path()).unwrap())
-                .take()
-                .unwrap(),
-            Taken::default()
-        );
+        let mut control = ControlBox::new(&RunDir::open(dir.path()).unwrap());
+        assert_empty(&control.take().unwrap());
     }
 }

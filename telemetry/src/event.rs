@@ -98,7 +98,8 @@ events! {
     }
 
     /// Training goes on from a checkpoint, or once more from the start: steps after `from_step` logged before are
-    /// abandoned. Where a running trainer went back by itself, the field `reason` says why.
+    /// abandoned. Where a running trainer went back by itself, the field `reason` says why. No alert holds any longer:
+    /// those that do in the checkpoint are told again right after it.
     struct Resumed = "resumed" {
         /// Optimizer steps in the checkpoint; 0 where a run that was killed before its first one starts again.
         from_step: u64,
@@ -131,7 +132,8 @@ events! {
         disk_free_bytes: Option<u64>,
         /// Size of that disk.
         disk_total_bytes: Option<u64>,
-        /// The state of each GPU that the driver lists, where the run computes on one.
+        /// Where the run computes on a GPU, the state of that one, or of each that the driver lists if it cannot be
+        /// told which of them it is.
         gpus: Option<Vec<Gpu>>,
     }
 
@@ -143,7 +145,7 @@ events! {
         step: Option<u64>,
     }
 
-    /// A monitoring rule fired. It holds until an `alert_cleared` event of the same rule.
+    /// A monitoring rule fired. It holds until an `alert_cleared` event of the same rule, or a `resumed` event.
     struct Alert = "alert" {
         /// The rule, e.g. `frac_reward_zero_std > 0.8`.
         rule: String,
@@ -248,6 +250,9 @@ pub enum AlertLevel {
 pub struct Gpu {
     /// Its name.
     pub name: String,
+    /// Its number, as the driver counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
     /// Use, 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilization_percent: Option<Scalar>,
@@ -282,7 +287,18 @@ impl Evaluation {
     pub const HELD_OUT: &str = "held_out";
 }
 
+impl Phase {
+    /// The phase of a run that waits because somebody asked it to.
+    pub const PAUSED: &str = "paused";
+}
+
 impl Step {
+    /// One of its metrics, wherever it is kept.
+    pub fn scalar(&self, name: &str) -> Option<f64> {
+        self.scalars()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+
     /// Its metrics, the ones with fields of their own first.
     pub fn scalars(&self) -> impl Iterator<Item = (&str, f64)> {
         let named = [
@@ -296,7 +312,7 @@ impl Step {
 }
 
 impl System {
-    /// What is known, by name; a GPU's as `gpu/0/power_watts`.
+    /// What is known, by name; a GPU's as `gpu/0/power_watts`, by its place in the list.
     pub fn scalars(&self) -> Vec<(String, f64)> {
         let machine = [
             ("cpu_percent", self.cpu_percent.map(|percent| percent.0)),

@@ -4,6 +4,7 @@ use crate::event::Warning;
 use crate::line_file::LineFile;
 use crate::{Clock, Event, Line, RunDir, SampleRecord, SystemClock, TelemetryError};
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -19,7 +20,7 @@ pub struct EventLog {
 
 /// Told of every event once it is in the log, in the log's order: a translation for other programs.
 pub trait Observer: Send {
-    /// Takes in an event. The warning that it may return goes into the log, and to no observer.
+    /// Takes in an event. The warning that it may return goes into the log and to every other observer.
     fn observe(&mut self, line: &Line) -> Option<Warning>;
 }
 
@@ -55,16 +56,24 @@ impl EventLog {
     }
 
     /// Appends an event in one write. After an error the log still ends with a whole line.
+    ///
+    /// Of each observer one warning is taken of what an event brings about, so that two that warn of every warning
+    /// do not go on for ever.
     pub fn append(&self, event: impl Into<Event>) -> Result<(), TelemetryError> {
         let observers = self.observers.lock();
         // An observer that panicked has ended its thread; the others' events are worth keeping.
         let mut observers = observers.unwrap_or_else(PoisonError::into_inner);
-        let line = Line::new(self.clock.now_ms(), event);
-        self.file.append(line.to_json().as_bytes())?;
-        for observer in observers.iter_mut() {
-            if let Some(warning) = observer.observe(&line) {
-                let warning = Line::new(line.time_ms, warning);
-                self.file.append(warning.to_json().as_bytes())?;
+        let mut has_warned = vec![false; observers.len()];
+        let mut lines = VecDeque::from([(Line::new(self.clock.now_ms(), event), None)]);
+        while let Some((line, from)) = lines.pop_front() {
+            self.file.append(line.to_json().as_bytes())?;
+            for (number, observer) in observers.iter_mut().enumerate() {
+                if from != Some(number)
+                    && let Some(warning) = observer.observe(&line)
+                    && !std::mem::replace(&mut has_warned[number], true)
+                {
+                    lines.push_back((Line::new(line.time_ms, warning), Some(number)));
+                }
             }
         }
         Ok(())
@@ -183,6 +192,39 @@ mod tests {
         let kinds: Vec<&str> = lines.iter().map(|line| line.event.kind()).collect();
         let beat = "heartbeat";
         assert_eq!(kinds, [beat, beat, beat, "warning", beat]);
+    }
+
+    #[test]
+    fn an_observer_hears_of_another_ones_warning_and_not_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let log = EventLog::open_with(&path, Arc::new(FixedClock::new(1))).unwrap();
+        // Each of them warns of everything it hears.
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        for name in ["a", "b"] {
+            let heard = heard.clone();
+            log.attach(move |line: &Line| {
+                let what = match &line.event {
+                    Event::Warning(warning) => warning.message.clone(),
+                    other => other.kind().to_owned(),
+                };
+                heard.lock().unwrap().push(format!("{name} hears {what}"));
+                Some(Warning::new(format!("{name} failed")))
+            });
+        }
+        let fields = Fields::new();
+        log.append(Heartbeat { fields }).unwrap();
+        assert_eq!(
+            *heard.lock().unwrap(),
+            [
+                "a hears heartbeat",
+                "b hears heartbeat",
+                "b hears a failed",
+                "a hears b failed"
+            ]
+        );
+        let (lines, _) = EventTail::read_all(&path).unwrap();
+        assert_eq!(lines.len(), 3, "the event and a warning of each");
     }
 
     #[test]

@@ -75,6 +75,31 @@ fn completions_that_are_all_cut_off_raise_an_alarm_which_changes_nothing() {
     let weights =
         |run: &Path| fs::read(run.join("checkpoint-12/model.safetensors")).expect("the weights");
     assert_eq!(weights(&watched), weights(&unwatched));
+
+    // Going on ends all alerts for whoever reads the log, and this one holds all the same.
+    let settings = [&RL[..], &["max_steps=13"]].concat();
+    train("rl", &data, &watched, &settings);
+    let log = fs::read_to_string(watched.join("events.jsonl")).expect("a log");
+    let mut after = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .skip_while(|event| event["kind"] != "resumed");
+    assert_eq!(after.next().expect("it went on")["from_step"], 12);
+    let again: Vec<Value> = after
+        .take_while(|event| event["kind"] == "alert")
+        .filter(|alert| alert["rule"] == rule)
+        .collect();
+    assert_eq!(again, [with_time_of(&again[0], of_rule[0])]);
+    let of_rule = events(&watched, "alert");
+    let of_rule = of_rule.iter().filter(|alert| alert["rule"] == rule).count();
+    assert_eq!(of_rule, 2, "raised once, and told again");
+}
+
+/// An event as if it had been logged when another one was.
+fn with_time_of(other: &Value, event: &Value) -> Value {
+    let mut event = event.clone();
+    event["time"] = other["time"].clone();
+    event
 }
 
 #[test]

@@ -138,13 +138,8 @@ impl BestTracker {
 
     /// Takes in a step's metrics.
     pub fn add_step(&mut self, step: &Step) {
-        let value = match self.metric.as_str() {
-            "loss" => Some(step.loss.0),
-            "grad_norm" => Some(step.grad_norm.0),
-            name => step.fields.scalar(name),
-        };
         self.num_steps += 1;
-        if let Some(value) = value {
+        if let Some(value) = step.scalar(&self.metric) {
             let (sum, count) = &mut self.state.since;
             *sum = Scalar(sum.0 + value);
             *count += 1;
@@ -336,6 +331,16 @@ mod tests {
             message.contains("reward") && message.contains("hint: "),
             "{message}"
         );
+    }
+
+    #[test]
+    fn any_metric_that_a_step_has_can_be_the_one() {
+        for metric in ["tokens_per_second", "learning_rate", "grad_norm", "loss"] {
+            let metric = format!("metric_for_best_model={metric}");
+            let mut best = tracker(&[&metric, "greater_is_better=true"]);
+            best.add_step(&step(None));
+            assert!(best.judge(1, None).expect("it is measured"), "{metric}");
+        }
     }
 
     #[test]

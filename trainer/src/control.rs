@@ -3,14 +3,15 @@
 //! The loop looks into the box between two steps, and nowhere else: nothing that training depends on
 //! is half done then. A request is answered at once with `accepted` or `refused`, and with `done`
 //! when it is. What is asked for never changes what is learnt: an evaluation that somebody asked for
-//! is logged and not judged, a checkpoint is one more to go on from, and a pause is no time of any
-//! step.
+//! is logged, and the alert rules look at it as at every other one, but it makes no checkpoint the
+//! best one, takes nothing of the patience of early stopping and sets off no `on_watch`; a checkpoint
+//! is one more to go on from, and a pause is no time of any step.
 
 use std::thread;
 use std::time::Duration;
 
 use telemetry::{
-    ControlAction, ControlBox, ControlRequest, EventLog, RunDir, TelemetryError, event,
+    ControlAction, ControlBox, ControlRequest, EventLog, RunDir, Taken, TelemetryError, event,
 };
 
 use crate::TrainError;
@@ -32,7 +33,7 @@ pub struct Requests {
     is_paused: bool,
     /// The request that ends the run; it is done once the checkpoint is saved.
     stop: Option<ControlRequest>,
-    /// The box could not be read, and the log says so.
+    /// At the last look something in the box could not be read, and the log says so.
     is_broken: bool,
 }
 
@@ -50,19 +51,23 @@ pub(crate) enum Next {
 /// # Errors
 /// The log cannot be written.
 pub fn refuse_stale(run_dir: &RunDir, log: &EventLog) -> Result<(), TrainError> {
-    match ControlBox::new(run_dir).refuse_stale() {
-        Ok(refused) => {
-            for answer in refused {
-                log.append(answer)?;
-            }
-            Ok(())
-        }
-        Err(error) => unread(log, &error),
+    let stale = ControlBox::new(run_dir).refuse_stale();
+    let stale = stale.unwrap_or_else(unread);
+    for refused in stale.refused {
+        log.append(refused)?;
     }
+    stale.left.map_or(Ok(()), |error| warn(log, &error))
 }
 
 /// A box that cannot be read is no reason to end a run.
-fn unread(log: &EventLog, error: &TelemetryError) -> Result<(), TrainError> {
+fn unread(error: TelemetryError) -> Taken {
+    Taken {
+        left: Some(error),
+        ..Taken::default()
+    }
+}
+
+fn warn(log: &EventLog, error: &TelemetryError) -> Result<(), TrainError> {
     let message = format!("requests to this run cannot be read: {error}");
     say!("warning: {message}");
     Ok(log.append(event::Warning::new(message))?)
@@ -80,11 +85,23 @@ impl Requests {
         }
     }
 
-    /// Refuses what is still in the box when the run ends.
+    /// Refuses what is still in the box when the run ends, and returns how it ended.
     ///
     /// # Errors
-    /// The log cannot be written.
-    pub fn close(&mut self, log: &EventLog) -> Result<(), TrainError> {
+    /// What ended the run; only where nothing did, that the log cannot be written. Most likely both say
+    /// that the disk is full, but not if the run was stopped.
+    pub fn close_after<T>(
+        &mut self,
+        outcome: Result<T, TrainError>,
+        log: &EventLog,
+    ) -> Result<T, TrainError> {
+        let closed = self.close(log);
+        let outcome = outcome?;
+        closed?;
+        Ok(outcome)
+    }
+
+    fn close(&mut self, log: &EventLog) -> Result<(), TrainError> {
         for request in self.take(log)? {
             log.append(request.refused("the run has ended"))?;
         }
@@ -102,22 +119,15 @@ impl Requests {
     }
 
     fn take(&mut self, log: &EventLog) -> Result<Vec<ControlRequest>, TrainError> {
-        if self.is_broken {
-            return Ok(Vec::new());
+        let taken = self.inbox.take().unwrap_or_else(unread);
+        for refused in taken.refused {
+            log.append(refused)?;
         }
-        match self.inbox.take() {
-            Ok(taken) => {
-                for refused in taken.refused {
-                    log.append(refused)?;
-                }
-                Ok(taken.requests)
-            }
-            Err(error) => {
-                self.is_broken = true;
-                unread(log, &error)?;
-                Ok(Vec::new())
-            }
+        let was_broken = std::mem::replace(&mut self.is_broken, taken.left.is_some());
+        if let Some(error) = taken.left.filter(|_| !was_broken) {
+            warn(log, &error)?;
         }
+        Ok(taken.requests)
     }
 
     /// Why a request cannot be met; if it can, the run is about to be as it asks for.
@@ -239,7 +249,7 @@ impl Training {
         };
         // Each of them ends in the phase of training.
         if self.requests.is_paused {
-            self.phase("paused")?;
+            self.phase(event::Phase::PAUSED)?;
         }
         Ok(self.log.append(answer)?)
     }
@@ -301,7 +311,7 @@ mod tests {
         refuse_stale(&run.run_dir, &run.log).expect("a box");
         let mut requests = Requests::new(&run.run_dir);
         let after = run.ask(ControlAction::Pause);
-        requests.close(&run.log).expect("a box");
+        requests.close_after(Ok(()), &run.log).expect("a box");
         let answers = run.answers();
         let ids: Vec<&str> = answers.iter().map(|(id, ..)| id.as_str()).collect();
         assert_eq!(ids, [before.id, after.id]);
@@ -353,16 +363,43 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_box_that_cannot_be_read_is_a_warning_and_no_end() {
+    fn a_box_that_cannot_be_read_is_one_warning_each_time_and_is_read_once_it_can_be() {
         let run = run();
         let mut requests = Requests::new(&run.run_dir);
-        std::fs::remove_dir(run.run_dir.control_dir()).expect("an empty folder");
-        std::fs::File::create(run.run_dir.control_dir()).expect("it is writable");
-        for _ in 0..2 {
+        let control = run.run_dir.control_dir();
+        for outage in 1..=2 {
+            std::fs::remove_dir(&control).expect("an empty folder");
+            std::fs::File::create(&control).expect("it is writable");
+            for _ in 0..2 {
+                run.clock.advance(PERIOD);
+                assert!(requests.poll(&run.log).expect("no error").is_empty());
+            }
+            let (lines, _) = EventTail::read_all(run.run_dir.events_file()).expect("a log");
+            assert_eq!(lines.len(), outage, "{lines:?}");
+            std::fs::remove_file(&control).expect("a file");
+            std::fs::create_dir(&control).expect("it is writable");
+            let asked = run.ask(ControlAction::Evaluate);
             run.clock.advance(PERIOD);
-            assert!(requests.poll(&run.log).expect("no error").is_empty());
+            assert_eq!(requests.poll(&run.log).expect("a box"), [asked]);
         }
-        let (lines, _) = EventTail::read_all(run.run_dir.events_file()).expect("a log");
-        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_ended_the_run_comes_before_a_log_that_cannot_be_written() {
+        let run = run();
+        let full = EventLog::open_with(std::path::Path::new("/dev/full"), run.clock.clone())
+            .expect("it opens");
+        let close_after = |outcome| {
+            run.ask(ControlAction::Pause);
+            Requests::new(&run.run_dir).close_after(outcome, &full)
+        };
+        let stopped = close_after(Err(TrainError::Stopped { step: 3 }));
+        assert!(
+            matches!(stopped, Err(TrainError::Stopped { step: 3 })),
+            "{stopped:?}"
+        );
+        let unlogged = close_after(Ok(())).expect_err("the answer has no room");
+        assert!(unlogged.to_string().contains("/dev/full"), "{unlogged}");
     }
 }

@@ -259,7 +259,6 @@ impl Context<'_> {
                 .map(|before| before.started_at),
         };
         self.announce(request, run_dir, &model, total_steps, started_at)?;
-        let monitor = monitor.start(self.log, SystemMonitor::PERIOD);
         let saving = Saving::of(&model, save_dtype, self.recipe, total_steps);
         self.look.finish(self.log, saving, || {
             self.phase("preflight", step)?;
@@ -328,10 +327,11 @@ impl Context<'_> {
         if resumes {
             training.read_alerts()?;
         }
+        // What is logged before `resumed` counts as of the run before: of its step, or of none.
+        let monitor = monitor.start(self.log, SystemMonitor::PERIOD);
         let outcome = training.run(&mut stage);
         drop((self.heartbeat, monitor));
-        training.requests.close(self.log)?;
-        let outcome = outcome?;
+        let outcome = training.requests.close_after(outcome, self.log)?;
         finish(
             self.log,
             outcome.ended.reason(),
@@ -345,7 +345,7 @@ impl Context<'_> {
     fn system_monitor(&self, request: &RunRequest, run_dir: &RunDir) -> SystemMonitor {
         let gpus = match kernels::device::is_cpu(&request.device.device) {
             true => Gpus::none(),
-            false => Gpus::open(),
+            false => Gpus::open(&request.device.name),
         };
         SystemMonitor::new(run_dir.path(), gpus, &**self.log.clock())
     }

@@ -5,7 +5,7 @@ use model::CausalLm;
 use serde::Serialize;
 use serde_json::Value;
 use telemetry::event::{DataSource, EvaluationRow};
-use telemetry::{Clock, Fields, SampleRecord};
+use telemetry::{Clock, Fields, SampleRecord, Scalar};
 
 use crate::TrainError;
 use crate::forward::Forward;
@@ -134,5 +134,5 @@ pub struct EvaluationSample {
     /// The right answer, where there is one.
     pub reference: Option<String>,
     /// The reward.
-    pub reward: Option<f64>,
+    pub reward: Option<Scalar>,
 }

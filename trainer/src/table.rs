@@ -113,7 +113,7 @@ fn samples(end: &Evaluation) -> String {
 mod tests {
     use super::*;
     use crate::stage::EvaluationSample;
-    use telemetry::Fields;
+    use telemetry::{Fields, Scalar};
 
     fn evaluation(reward: f64) -> Evaluation {
         let metrics = Fields::new().with("reward", reward);
@@ -129,7 +129,7 @@ mod tests {
                 prompt: "tower".to_owned(),
                 completion: "Turm".to_owned(),
                 reference: Some("Turm".to_owned()),
-                reward: Some(reward),
+                reward: Some(Scalar(reward)),
             }],
         }
     }

@@ -161,8 +161,12 @@ impl Training {
         let mut times_back = 0;
         let mut warned = Vec::new();
         while self.step < self.total_steps && ended.is_none() {
+            let saved_before = saved;
             if self.serve_requests(stage, &mut saved)? == Next::Stop {
                 return self.stop(stage, saved);
+            }
+            if saved > saved_before {
+                num_rollbacks = 0;
             }
             has_trained = true;
             let began = self.log.clock().elapsed();
@@ -321,11 +325,13 @@ impl Training {
         if let Some(watch) = &mut self.watch {
             match watch.judge(self.step, evaluation)? {
                 Verdict::Fine => {}
-                Verdict::Best => is_best |= watch.kept_step().is_some(),
-                Verdict::Fell(alert) => {
-                    say!("alert: {}", alert.message);
-                    self.log.append(*alert)?;
+                Verdict::Best(cleared) => {
+                    is_best |= watch.kept_step().is_some();
+                    if let Some(cleared) = cleared {
+                        self.tell((*cleared).into())?;
+                    }
                 }
+                Verdict::Fell(alert) => self.tell((*alert).into())?,
             }
         }
         Ok(is_best)

@@ -13,7 +13,7 @@
 //! a higher *w\**.
 
 use serde::{Deserialize, Serialize};
-use telemetry::event::{Alert, AlertLevel, Step};
+use telemetry::event::{Alert, AlertCleared, AlertLevel, Step};
 use telemetry::{Fields, Scalar};
 
 use crate::TrainError;
@@ -55,8 +55,8 @@ struct BestWatched {
 pub enum Verdict {
     /// Nothing in particular.
     Fine,
-    /// No evaluation had a higher value.
-    Best,
+    /// No evaluation had a higher value. Where the rule had fired, its alert is cleared.
+    Best(Option<Box<AlertCleared>>),
     /// The rule fired.
     Fell(Box<Alert>),
 }
@@ -92,6 +92,11 @@ impl Watch {
     /// Optimizer steps before the last evaluation that was judged.
     pub fn judged_step(&self) -> u64 {
         self.state.judged_step
+    }
+
+    /// Whether the rule has fired since the best evaluation: then its alert holds.
+    pub fn has_fired(&self) -> bool {
+        self.state.fired
     }
 
     /// Whether the run ended, or ends now, because the rule fired.
@@ -172,9 +177,10 @@ impl Watch {
                 value,
                 reward,
             });
-            self.state.fired = false;
             self.state.num_rollbacks = 0;
-            return Ok(Verdict::Best);
+            let had_fired = std::mem::take(&mut self.state.fired);
+            let cleared = had_fired.then(|| Box::new(self.cleared(step, value)));
+            return Ok(Verdict::Best(cleared));
         }
         let Some(best) = &mut self.state.best else {
             return Ok(Verdict::Fine);
@@ -206,6 +212,17 @@ impl Watch {
                 .with("reward", now)
                 .with("best_reward", before.0),
         })))
+    }
+
+    fn cleared(&self, step: u64, value: f64) -> AlertCleared {
+        AlertCleared {
+            rule: RULE.to_owned(),
+            message: format!("{} is {value:.4}, higher than ever before", self.metric),
+            step: Some(step),
+            fields: Fields::new()
+                .with("watch_metric", self.metric.as_str())
+                .with("value", value),
+        }
     }
 }
 
@@ -263,7 +280,7 @@ mod tests {
     #[test]
     fn it_fires_once_where_the_reward_rises_and_the_metric_falls_by_more_than_the_tolerance() {
         let mut watch = watch("alert");
-        assert_eq!(judge(&mut watch, 0, 0.5), Verdict::Best);
+        assert_eq!(judge(&mut watch, 0, 0.5), Verdict::Best(None));
         // (mean reward, watched value, whether the rule fires)
         for (step, (reward, value, fires)) in (1..).zip([
             (0.2, 0.3, false),  // the first reward is what later ones are compared with
@@ -276,7 +293,12 @@ mod tests {
             let verdict = evaluate(&mut watch, step, reward, value);
             assert_eq!(matches!(verdict, Verdict::Fell(_)), fires, "step {step}");
         }
-        assert_eq!(evaluate(&mut watch, 7, 0.5, 0.6), Verdict::Best);
+        let Verdict::Best(Some(cleared)) = evaluate(&mut watch, 7, 0.5, 0.6) else {
+            panic!("a higher value clears the alert");
+        };
+        assert_eq!((&*cleared.rule, cleared.step), (RULE, Some(7)));
+        assert_eq!(cleared.fields.scalar("value"), Some(0.6));
+        assert_eq!(evaluate(&mut watch, 7, 0.5, 0.7), Verdict::Best(None));
         let Verdict::Fell(alert) = evaluate(&mut watch, 8, 0.7, 0.4) else {
             panic!("it fires again after a better evaluation");
         };

@@ -153,7 +153,7 @@ mod tests {
     fn the_process_has_a_part_of_the_machine() {
         let dir = tempfile::tempdir().expect("a folder");
         let clock = FixedClock::new(1);
-        let state = SystemMonitor::new(dir.path(), Gpus::open(), &clock).state(&clock);
+        let state = SystemMonitor::new(dir.path(), Gpus::open("cuda:0"), &clock).state(&clock);
         let process = state.process_memory_bytes.expect("Linux says it");
         assert!(process > 1 << 20 && Some(process) < state.memory_total_bytes);
         assert!(state.memory_used_bytes <= state.memory_total_bytes);

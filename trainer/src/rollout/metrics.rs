@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use rewards::guards::{Guarded, Guards};
-use telemetry::Fields;
 use telemetry::event::EvaluationRow;
+use telemetry::{Fields, Scalar};
 
 use super::Group;
 use crate::stage::{Evaluation, EvaluationSample};
@@ -74,7 +74,7 @@ pub fn evaluation(groups: &[Group]) -> Evaluation {
             prompt: group.prompt.text.clone(),
             completion: group.rollouts[0].text.clone(),
             reference: group.prompt.reference.clone(),
-            reward: group.rollouts[0].reward.total,
+            reward: group.rollouts[0].reward.total.map(Scalar),
         })
         .collect();
     Evaluation {

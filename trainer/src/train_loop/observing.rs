@@ -6,6 +6,7 @@ use crate::TrainError;
 use crate::monitor::{Alerts, Observation};
 use crate::say;
 use crate::stage::Stage;
+use crate::watched::{self, Watch};
 
 use super::Training;
 
@@ -24,15 +25,20 @@ impl Training {
     }
 
     /// The rules as they stand at the end of the log: where the run goes on from a checkpoint, or back
-    /// to one.
+    /// to one. The `resumed` event that the log ends with has ended all alerts, so those that hold are
+    /// told again.
     pub(crate) fn read_alerts(&mut self) -> Result<(), TrainError> {
         let log = self.run_dir.events_file();
-        let (alerts, untold) = Alerts::of_log(&self.recipe, &log)?;
+        let (alerts, raised) = Alerts::of_log(&self.recipe, &log)?;
         self.alerts = alerts;
-        untold.into_iter().try_for_each(|event| self.tell(event))
+        let has_fired = self.watch.as_ref().is_some_and(Watch::has_fired);
+        raised
+            .into_iter()
+            .filter(|alert| has_fired || alert.rule != watched::RULE)
+            .try_for_each(|alert| self.tell(alert.into()))
     }
 
-    fn tell(&self, event: Event) -> Result<(), TrainError> {
+    pub(super) fn tell(&self, event: Event) -> Result<(), TrainError> {
         match &event {
             Event::Alert(alert) => say!("alert: {}", alert.message),
             Event::AlertCleared(cleared) => say!("alert cleared: {}", cleared.message),

@@ -7,7 +7,7 @@ use telemetry::event::{
 };
 use telemetry::{Event, Line};
 
-use super::journal::Level;
+use super::journal::{Entry, Level};
 use super::pace::Pace;
 use super::status::Status;
 use super::{Raised, Saved, Store};
@@ -166,7 +166,11 @@ impl Store {
             AlertLevel::Warning => Level::Warning,
             AlertLevel::Alarm => Level::Alert,
         };
-        self.journal.push(time, shown, alert.step, message.clone());
+        // One that still holds after a resume is told again, and is no news.
+        let is_it = |entry: &Entry| entry.step == alert.step && entry.text == message;
+        if !self.journal.newest_first().any(is_it) {
+            self.journal.push(time, shown, alert.step, message.clone());
+        }
         self.alerts.retain(|known| known.rule != alert.rule);
         if self.alerts.len() == MAX_ALERTS {
             self.alerts.remove(0);

@@ -25,7 +25,7 @@ use timeline::Timeline;
 use crate::text::clean;
 
 /// The phase in which the trainer waits to be told to go on.
-pub const PAUSED: &str = "paused";
+pub const PAUSED: &str = telemetry::event::Phase::PAUSED;
 
 /// The state of a run as its log tells it.
 #[derive(Debug, Clone, Default)]

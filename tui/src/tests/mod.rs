@@ -135,12 +135,18 @@ impl Played {
             "v": 1, "time": self.app.now_ms, "kind": "control", "id": asked.id,
             "action": asked.action.name(), "status": status, "reason": reason,
         });
+        self.log(&[&line.to_string()]);
+    }
+
+    /// Writes lines into the log, and reads them.
+    fn log(&mut self, lines: &[&str]) {
         let path = self.run_dir().events_file();
         let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
-        writeln!(file, "{line}").unwrap();
-        self.source
-            .poll(&mut self.app, &FixedClock::new(0))
-            .unwrap();
+        lines
+            .iter()
+            .for_each(|line| writeln!(file, "{line}").unwrap());
+        let clock = FixedClock::new(0);
+        self.source.poll(&mut self.app, &clock).unwrap();
     }
 
     /// Presses a key for each character; `⏎` is Enter, `⎋` Escape, `⇥` Tab. What the viewer then wants done

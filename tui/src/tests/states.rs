@@ -164,6 +164,21 @@ fn what_a_screen_shows_can_be_taken_elsewhere() {
 }
 
 #[test]
+fn an_alert_that_still_holds_after_a_resume_is_told_once() {
+    let mut played = Played::new("rl", 2_000, MEDIUM);
+    let holding = |played: &Played| played.app.shown().0.alerts.len();
+    let told = |played: &Played| played.app.shown().0.journal.num_alerts();
+    assert_eq!((holding(&played), told(&played)), (2, 1));
+    played.log(&[r#"{"v":1,"time":1,"kind":"resumed","from_step":66}"#]);
+    assert_eq!((holding(&played), told(&played)), (0, 1));
+    let again = r#"{"v":1,"time":1,"kind":"alert","rule":"off_target_rate > 2 × start","message":"off-target rate of en→hi is 2.1 % (0.8 % at the start)","step":66,"level":"alarm"}"#;
+    played.log(&[again]);
+    assert_eq!((holding(&played), told(&played)), (1, 1));
+    let saved = &played.app.shown().0.checkpoints;
+    assert!(saved.iter().all(|saved| saved.checkpoint.step <= 66));
+}
+
+#[test]
 fn a_folder_of_runs_is_listed_and_overlaid() {
     let mut played = Played::folder(&["cpt", "sft", "po", "rl"], 2_000, MEDIUM);
     let mut frames = String::new();

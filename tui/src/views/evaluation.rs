@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
+use telemetry::Scalar;
 use telemetry::event::Evaluation;
 use telemetry::metric::{Better, MetricKey};
 
@@ -264,13 +265,13 @@ fn samples(evaluation: &Evaluation, columns: usize, theme: Theme) -> Vec<Line<'s
     let mut lines = Vec::new();
     for sample in samples.into_iter().flatten() {
         let text = |name: &str| sample.get(name).and_then(Value::as_str).map(clean);
-        let reward = sample.get("reward").and_then(Value::as_f64);
+        let reward = sample.get("reward").and_then(Scalar::from_value);
         let head = format!(
             "── {} {}",
             text("group").unwrap_or_default(),
             reward.map_or(String::new(), |reward| format!(
                 " reward {} ",
-                format::number(reward)
+                format::number(reward.0)
             )),
         );
         let rule = "─".repeat(columns.saturating_sub(crate::text::width(&head)));

@@ -75,9 +75,12 @@ pub(super) fn watched(output: &Path) -> Result<(), TrainError> {
         return Err(TelemetryError::locked(output, pid).into());
     }
     let mut trainer = Trainer::start(output)?;
+    // Ctrl-C ends only this process: whoever presses it while the trainer starts has to know of it.
     say!(
-        "the trainer is starting; what it says goes to {}",
-        trainer.log.path.display()
+        "the trainer is starting, as process {}; what it says goes to {}\n{}",
+        trainer.child.id(),
+        trainer.log.path.display(),
+        how_to_reach(output)
     );
     if let Some(status) = trainer.ended_at_once()? {
         say!("{}", without_error(&trainer.log.text()?));
@@ -95,16 +98,23 @@ pub(super) fn watched(output: &Path) -> Result<(), TrainError> {
     let mut trainer = trainer.borrow_mut();
     let Some(status) = trainer.status()? else {
         say!(
-            "the run goes on in the background, as process {}\n  \
-             trainer watch {dir}           comes back to it\n  \
-             trainer control {dir} stop    ends it after a checkpoint",
+            "the run goes on in the background, as process {}\n{}",
             trainer.child.id(),
-            dir = output.display(),
+            how_to_reach(output)
         );
         return Ok(shown?);
     };
     shown?;
     trainer.outcome(status)
+}
+
+/// What to do about a run in the background.
+fn how_to_reach(output: &Path) -> String {
+    let dir = output.display();
+    format!(
+        "  trainer watch {dir}           comes back to it\n  \
+           trainer control {dir} stop    ends it after a checkpoint"
+    )
 }
 
 /// The trainer's process and what it writes.

@@ -119,7 +119,8 @@ impl Rule for DiskRoom {
     }
 }
 
-/// The device's memory is nearly full.
+/// The device's memory is nearly full. Where several are listed it cannot be told which of them is the
+/// run's, and what others do on theirs is not its business.
 pub(super) struct DeviceMemory;
 
 const MAX_MEMORY: f64 = 0.95;
@@ -141,13 +142,15 @@ impl Rule for DeviceMemory {
         let Observation::System(system) = seen else {
             return None;
         };
-        let used = |gpu: &telemetry::event::Gpu| {
-            let total = gpu.memory_total_bytes.filter(|total| *total > 0)?;
-            Some(gpu.memory_used_bytes? as f64 / total as f64)
+        let Some([gpu]) = system.gpus.as_deref() else {
+            return None;
         };
-        let shares = system.gpus.iter().flatten();
-        let shares = shares.filter_map(|gpu| Some((used(gpu)?, &gpu.name)));
-        let (share, name) = shares.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        let total = gpu.memory_total_bytes.filter(|total| *total > 0)?;
+        let share = gpu.memory_used_bytes? as f64 / total as f64;
+        let name = match gpu.index {
+            Some(index) => format!("GPU {index} ({})", gpu.name),
+            None => gpu.name.clone(),
+        };
         Some(Finding {
             verdict: match share {
                 share if share > MAX_MEMORY => Verdict::Outside,
@@ -156,7 +159,7 @@ impl Rule for DeviceMemory {
             },
             value: share,
             threshold: MAX_MEMORY,
-            sentence: format!("{:.0} % of the memory of {name} are in use", 100.0 * share),
+            sentence: format!("{:.0} % of the memory of {name} is in use", 100.0 * share),
         })
     }
 

@@ -18,7 +18,6 @@ mod threshold;
 mod trend;
 mod window;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use telemetry::event::{
@@ -27,6 +26,7 @@ use telemetry::event::{
 use telemetry::{Event, EventTail, Fields, TelemetryError};
 
 use crate::recipe::Recipe;
+use crate::watched;
 
 /// Something that was measured.
 #[derive(Clone, Copy, Debug)]
@@ -93,34 +93,34 @@ impl Alerts {
         }
     }
 
-    /// The rules as they stand at the end of a log, and what they have to say that the log does not: there
-    /// is something where the recipe's rules have changed.
+    /// The rules as they stand at the end of a log, and the alerts that hold then, the oldest first. These
+    /// are to be told again, since a `resumed` event ends all alerts.
+    ///
+    /// [`watched::RULE`] is none of these rules; whether its alert holds is taken from the log.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn of_log(recipe: &Recipe, path: &Path) -> Result<(Self, Vec<Event>), TelemetryError> {
+    pub fn of_log(recipe: &Recipe, path: &Path) -> Result<(Self, Vec<Alert>), TelemetryError> {
         let mut alerts = Self::new(recipe);
-        let mut told: BTreeMap<String, bool> = BTreeMap::new();
-        let mut raised: BTreeMap<String, Alert> = BTreeMap::new();
+        let mut raised: Vec<Alert> = Vec::new();
+        let mut taken = 0;
         for_each_live(path, |event| {
             match event {
-                Event::Alert(alert) => drop(told.insert(alert.rule.clone(), true)),
-                Event::AlertCleared(cleared) => drop(told.insert(cleared.rule.clone(), false)),
+                Event::Step(step) => taken = step.step,
+                Event::Alert(alert) if alert.rule == watched::RULE => update(&mut raised, event),
+                Event::AlertCleared(cleared) if cleared.rule == watched::RULE => {
+                    update(&mut raised, event);
+                }
                 _ => {}
             }
-            let Some((seen, step)) = observation(event) else {
+            let Some(seen) = observation(event) else {
                 return;
             };
-            for event in alerts.observe(seen, step) {
-                match event {
-                    Event::Alert(alert) => drop(raised.insert(alert.rule.clone(), alert)),
-                    Event::AlertCleared(cleared) => drop(raised.remove(&cleared.rule)),
-                    _ => unreachable!("alerts are raised and cleared"),
-                }
+            for event in alerts.observe(seen, Some(step_of(event).unwrap_or(taken))) {
+                update(&mut raised, &event);
             }
         })?;
-        raised.retain(|rule, _| told.get(rule) != Some(&true));
-        Ok((alerts, raised.into_values().map(Event::from).collect()))
+        Ok((alerts, raised))
     }
 
     /// Takes an observation in, after `step` optimizer steps. Returns the alerts that it raises and clears.
@@ -171,6 +171,18 @@ impl Finding {
     }
 }
 
+/// Keeps the alerts that hold, as of an event.
+fn update(raised: &mut Vec<Alert>, event: &Event) {
+    match event {
+        Event::Alert(alert) => {
+            raised.retain(|other| other.rule != alert.rule);
+            raised.push(alert.clone());
+        }
+        Event::AlertCleared(cleared) => raised.retain(|alert| alert.rule != cleared.rule),
+        _ => {}
+    }
+}
+
 /// A metric of steps, or of evaluations.
 #[derive(Clone, Debug)]
 struct Source {
@@ -191,13 +203,7 @@ impl Source {
     fn read(&self, seen: Observation<'_>) -> Option<f64> {
         match (seen, self.metric.strip_prefix(EVAL)) {
             (Observation::Evaluation(evaluation), Some(name)) => evaluation.fields.scalar(name),
-            (Observation::Step(step), None) => match &*self.metric {
-                "loss" => Some(step.loss.0),
-                "grad_norm" => Some(step.grad_norm.0),
-                "learning_rate" => Some(step.learning_rate.0),
-                "tokens_per_second" => Some(step.tokens_per_second.0),
-                name => step.fields.scalar(name),
-            },
+            (Observation::Step(step), None) => step.scalar(&self.metric),
             _ => None,
         }
     }
@@ -242,15 +248,14 @@ fn for_each(path: &Path, mut visit: impl FnMut(&Event)) -> Result<(), TelemetryE
     }
 }
 
-fn observation(event: &Event) -> Option<(Observation<'_>, Option<u64>)> {
-    let seen = match event {
-        Event::Step(step) => Observation::Step(step),
-        Event::Evaluation(evaluation) => Observation::Evaluation(evaluation),
-        Event::Checkpoint(checkpoint) => Observation::Checkpoint(checkpoint),
-        Event::System(system) => Observation::System(system),
-        _ => return None,
-    };
-    Some((seen, step_of(event)))
+fn observation(event: &Event) -> Option<Observation<'_>> {
+    match event {
+        Event::Step(step) => Some(Observation::Step(step)),
+        Event::Evaluation(evaluation) => Some(Observation::Evaluation(evaluation)),
+        Event::Checkpoint(checkpoint) => Some(Observation::Checkpoint(checkpoint)),
+        Event::System(system) => Some(Observation::System(system)),
+        _ => None,
+    }
 }
 
 fn step_of(event: &Event) -> Option<u64> {

@@ -1,8 +1,10 @@
 //! Every rule fires on what it is for, does not on healthy noise, and is cleared.
 
+mod of_log;
+
 use datasets::counter_rng;
-use telemetry::event::{Gpu, Resumed};
-use telemetry::{EventLog, FixedClock, Scalar};
+use telemetry::Scalar;
+use telemetry::event::Gpu;
 
 use super::*;
 use crate::recipe::{RawRecipe, StageName, for_stage};
@@ -436,15 +438,13 @@ fn system(free: u64, used: u64) -> System {
         process_memory_bytes: None,
         disk_free_bytes: Some(free),
         disk_total_bytes: Some(1000),
-        gpus: Some(vec![
-            Gpu::default(),
-            Gpu {
-                name: "GPU 1".to_owned(),
-                memory_used_bytes: Some(used),
-                memory_total_bytes: Some(100),
-                ..Gpu::default()
-            },
-        ]),
+        gpus: Some(vec![Gpu {
+            name: "Some GPU".to_owned(),
+            index: Some(1),
+            memory_used_bytes: Some(used),
+            memory_total_bytes: Some(100),
+            ..Gpu::default()
+        }]),
         fields: Fields::new(),
     }
 }
@@ -477,6 +477,21 @@ fn a_disk_without_room_for_two_checkpoints_and_a_full_device_are_told_of() {
     assert_eq!(see(system(150, 1)), ["disk_free_bytes < 2 checkpoints"]);
     assert_eq!(see(system(205, 1)), [""; 0]);
     assert_eq!(see(system(500, 1)), ["-disk_free_bytes < 2 checkpoints"]);
+}
+
+#[test]
+fn the_memory_of_a_device_is_told_of_by_its_number_and_only_where_it_is_the_runs() {
+    let mut alerts = alerts(StageName::Cpt, "[]");
+    let mut several = system(900, 96);
+    several.gpus.get_or_insert_default().push(Gpu::default());
+    let told = alerts.observe(Observation::System(&several), Some(1));
+    assert_eq!(told, [], "it may be the other one that the run is on");
+    let told = alerts.observe(Observation::System(&system(900, 96)), Some(1));
+    let [Event::Alert(alert)] = &*told else {
+        panic!("{told:?}");
+    };
+    let start = "96 % of the memory of GPU 1 (Some GPU) is in use: ";
+    assert!(alert.message.starts_with(start), "{}", alert.message);
 }
 
 #[test]
@@ -532,62 +547,4 @@ fn a_message_has_the_value_the_range_and_what_it_means() {
     );
     let numbers = ["value", "threshold"].map(|name| alert.fields.scalar(name));
     assert_eq!(numbers, [Some(0.75), Some(0.5)]);
-}
-
-/// The events of a run with this KL a step, as its trainer would log them.
-fn log_steps(log: &EventLog, alerts: &mut Alerts, steps: std::ops::RangeInclusive<u64>, kl: f64) {
-    for number in steps {
-        let step = step(number, &[("kl", kl)]);
-        log.append(step.clone()).expect("a line");
-        for event in alerts.observe(Observation::Step(&step), Some(number)) {
-            log.append(event).expect("a line");
-        }
-    }
-}
-
-#[test]
-fn a_resumed_run_knows_what_an_uninterrupted_one_knows() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("events.jsonl");
-    let clock = std::sync::Arc::new(FixedClock::default());
-    let log = EventLog::open_with(&path, clock).expect("a log");
-    let recipe = recipe(StageName::Rl, "[]");
-    let mut first = Alerts::new(&recipe);
-    // Bad from step 6 on, told at step 10, and cleared at step 36 of a tail that is abandoned.
-    log_steps(&log, &mut first, 1..=5, 0.1);
-    log_steps(&log, &mut first, 6..=30, 0.7);
-    log_steps(&log, &mut first, 31..=60, 0.1);
-    log.append(Resumed {
-        from_step: 30,
-        fields: Fields::new(),
-    })
-    .expect("a line");
-    let (mut resumed, untold) = Alerts::of_log(&recipe, &path).expect("a log");
-    assert_eq!(untold, [], "the log says it");
-    let bad = step(31, &[("kl", 0.7)]);
-    assert_eq!(
-        resumed.observe(Observation::Step(&bad), Some(31)),
-        [],
-        "it was told"
-    );
-    let told: Vec<String> = (32..=50)
-        .flat_map(|number| {
-            let step = step(number, &[("kl", 0.1)]);
-            names(resumed.observe(Observation::Step(&step), Some(number)))
-        })
-        .collect();
-    assert_eq!(told, ["-kl > 0.5"]);
-}
-
-#[test]
-fn a_rule_that_a_resumed_recipe_adds_is_told_at_once() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("events.jsonl");
-    let clock = std::sync::Arc::new(FixedClock::default());
-    let log = EventLog::open_with(&path, clock).expect("a log");
-    let mut first = alerts(StageName::Rl, "[]");
-    log_steps(&log, &mut first, 1..=20, 0.3);
-    let stricter = recipe(StageName::Rl, r#"["kl > 0.2"]"#);
-    let (_, untold) = Alerts::of_log(&stricter, &path).expect("a log");
-    assert_eq!(names(untold), ["kl > 0.2"]);
 }
