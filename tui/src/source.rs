@@ -54,12 +54,12 @@ impl Source {
         let is_due = self
             .looked_at
             .is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY);
-        if is_due {
-            self.looked_at = Some(now);
-            self.look(app)?;
-        }
         // A run that cannot be read keeps none of the others from being read.
         let mut result = Ok(true);
+        if is_due {
+            self.looked_at = Some(now);
+            result = self.look(app).map(|()| true);
+        }
         for (number, run) in self.runs.iter_mut().enumerate() {
             let read = match app.needs_whole(number) {
                 true => run.poll(number, app),
@@ -73,17 +73,15 @@ impl Source {
         result
     }
 
-    /// Finds runs that have come, and at first decides which one to show: the one written to last.
+    /// Finds runs that have come, and at first decides which one to show: the one written to last. One that
+    /// cannot be read is the first error, once the others are found.
     fn look(&mut self, app: &mut App) -> Result<(), TelemetryError> {
         let is_first = self.runs.is_empty();
+        let mut result = Ok(());
         for path in find_runs(&self.root) {
-            if self.runs.iter().any(|run| run.path() == path) {
-                continue;
+            if self.runs.iter().all(|run| run.path() != path) {
+                result = result.and(self.add(&path, app));
             }
-            let number = self.runs.len();
-            self.runs.push(RunSource::open(&path)?);
-            app.update(Msg::Found(run_name(&path), path.display().to_string()));
-            self.runs[number].glance(number, app)?;
         }
         if is_first {
             let last_event = |number: &usize| app.runs()[*number].head().last_event_ms;
@@ -91,7 +89,16 @@ impl Source {
                 app.show_run(latest);
             }
         }
-        Ok(())
+        result
+    }
+
+    fn add(&mut self, path: &Path, app: &mut App) -> Result<(), TelemetryError> {
+        let mut run = RunSource::open(path)?;
+        let number = self.runs.len();
+        app.update(Msg::Found(run_name(path), path.display().to_string()));
+        let glanced = run.glance(number, app);
+        self.runs.push(run);
+        glanced
     }
 
     /// Reads the texts that the viewer asks for.

@@ -65,12 +65,11 @@ impl RunSource {
         number: usize,
         app: &mut App,
     ) -> Result<(), TelemetryError> {
-        let was_read = self.reader.take().is_some();
-        if was_read {
+        if self.reader.take().is_some() {
             self.glanced_bytes = None;
             app.update(Msg::Run(number, RunMsg::SamplesRestarted));
         }
-        match is_due || was_read {
+        match is_due || self.glanced_bytes.is_none() {
             true => self.glance(number, app),
             false => Ok(()),
         }
@@ -81,8 +80,10 @@ impl RunSource {
         let path = self.run.events_file();
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         if self.glanced_bytes != Some(bytes) {
-            self.glanced_bytes = Some(bytes);
+            // Until it can be read it is looked at again each time, and what is wrong with it stays told.
+            self.glanced_bytes = None;
             let lines = EventTail::glance(&path, GLANCE_BYTES)?;
+            self.glanced_bytes = Some(bytes);
             app.update(Msg::Run(number, RunMsg::Glance(lines)));
         }
         Ok(())

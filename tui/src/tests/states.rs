@@ -1,11 +1,16 @@
 //! Every screen in every state a run can be in, at two sizes: a file a state.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::{MEDIUM, Played, SMALL, check_text};
+use telemetry::FixedClock;
+
+use super::{MEDIUM, Played, SMALL, check_text, put_fixture, put_run};
 use crate::app::{Access, App, Effect, Msg};
 use crate::frame_text::frame_text;
 use crate::keymap::{Key, Screen};
+use crate::source::{Expected, Source};
+use crate::theme::Theme;
 
 /// All screens of a fixture, `age_ms` after its last event.
 fn check_screens(fixture: &str, age_ms: u64, name: &str) {
@@ -125,6 +130,29 @@ fn a_run_that_cannot_be_asked_says_why() {
     assert_eq!(
         last_line(&mut played),
         " ▲ this viewer only looks (--read-only)"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_be_read_keeps_no_other_from_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    put_fixture(&dir, "sft");
+    for name in ["a", "z"] {
+        let broken = put_run(&dir.path().join(name), b"", None);
+        std::fs::create_dir(broken.events_file()).unwrap();
+    }
+    let mut app = App::new(Theme::PLAIN, Access::Control);
+    let clock = FixedClock::new(0);
+    let mut source = Source::open(dir.path(), Expected::Now).unwrap();
+    for _ in 0..3 {
+        assert!(source.poll(&mut app, &clock).is_err());
+        clock.advance(Duration::from_secs(5));
+    }
+    assert_eq!(app.runs().len(), 3);
+    let run = app.run().unwrap();
+    assert_eq!(
+        (run.name.as_str(), run.is_known()),
+        ("tower_plus_2b/sft", true)
     );
 }
 

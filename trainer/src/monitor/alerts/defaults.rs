@@ -187,7 +187,7 @@ pub(super) fn rules(stage: StageName, changes: &[AlertRule]) -> Vec<Box<dyn Rule
     }
     for change in changes {
         if let AlertRule::Without { metric } | AlertRule::Beyond { metric, .. } = change {
-            rules.retain(|rule| !is_about(rule.metric(), metric));
+            rules.retain(|rule| !is_about(&rule.about().source.metric, metric));
         }
     }
     for change in changes {
@@ -202,7 +202,10 @@ pub(super) fn rules(stage: StageName, changes: &[AlertRule]) -> Vec<Box<dyn Rule
         let of_evaluations = format!("eval/{}", metric.trim_start_matches("eval/"));
         for metric in [metric, &of_evaluations] {
             let rule = Threshold::new(metric, *side, *threshold, Alarm, "alert_rules asks for it");
-            if rules.iter().all(|known| known.name() != rule.name()) {
+            if rules
+                .iter()
+                .all(|known| known.about().name != rule.about().name)
+            {
                 rules.push(Box::new(rule));
             }
         }
@@ -221,8 +224,8 @@ fn of_stage(stage: StageName) -> Vec<Box<dyn Rule>> {
         Box::new(NonFinite::new("grad_norm")),
         Box::new(Outlier::new("grad_norm", 2)),
         Box::new(Slower::new()),
-        Box::new(DiskRoom::default()),
-        Box::new(DeviceMemory),
+        Box::new(DiskRoom::new()),
+        Box::new(DeviceMemory::new()),
     ];
     let rows = match stage {
         StageName::Cpt => CPT,

@@ -3,12 +3,12 @@ use tui::plain::{number, short};
 
 use super::threshold::verdict;
 use super::window::Window;
-use super::{Finding, Observation, Rule, Source, Verdict};
+use super::{About, Finding, Observation, Rule, Verdict};
 use crate::recipe::Side;
 
 /// The run is slower than it was.
 pub(super) struct Slower {
-    source: Source,
+    about: About,
     all: Window,
     recent: Window,
 }
@@ -24,7 +24,12 @@ const MIN_SPEED: f64 = 0.7;
 impl Slower {
     pub fn new() -> Self {
         Slower {
-            source: Source::new(SPEED),
+            about: About::new(
+                format!("{SPEED} < 70 % of its median"),
+                SPEED,
+                AlertLevel::Warning,
+                "something else may use the machine, or sequences have become longer",
+            ),
             all: Window::new(ALL_STEPS),
             recent: Window::new(RECENT_STEPS),
         }
@@ -32,20 +37,12 @@ impl Slower {
 }
 
 impl Rule for Slower {
-    fn name(&self) -> &str {
-        "tokens_per_second < 70 % of its median"
-    }
-
-    fn metric(&self) -> &str {
-        SPEED
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        let value = self.source.read(seen)?;
+        let value = self.about.source.read(seen)?;
         self.all.push(value);
         self.recent.push(value);
         if self.all.len() < MIN_STEPS {
@@ -64,31 +61,33 @@ impl Rule for Slower {
             ),
         })
     }
-
-    fn meaning(&self) -> &str {
-        "something else may use the machine, or sequences have become longer"
-    }
 }
 
 /// The disk has no room for the checkpoints to come: one is written before the oldest goes.
-#[derive(Default)]
 pub(super) struct DiskRoom {
+    about: About,
     checkpoint_bytes: Option<u64>,
 }
 
 const CHECKPOINTS: f64 = 2.0;
 
+impl DiskRoom {
+    pub fn new() -> Self {
+        DiskRoom {
+            about: About::new(
+                format!("disk_free_bytes < {CHECKPOINTS} checkpoints"),
+                "disk_free_bytes",
+                AlertLevel::Alarm,
+                "the run ends where a checkpoint finds no room",
+            ),
+            checkpoint_bytes: None,
+        }
+    }
+}
+
 impl Rule for DiskRoom {
-    fn name(&self) -> &str {
-        "disk_free_bytes < 2 checkpoints"
-    }
-
-    fn metric(&self) -> &str {
-        "disk_free_bytes"
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Alarm
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
@@ -113,29 +112,32 @@ impl Rule for DiskRoom {
             ),
         })
     }
-
-    fn meaning(&self) -> &str {
-        "the run ends where a checkpoint finds no room"
-    }
 }
 
 /// The device's memory is nearly full. Where several are listed it cannot be told which of them is the
 /// run's, and what others do on theirs is not its business.
-pub(super) struct DeviceMemory;
+pub(super) struct DeviceMemory {
+    about: About,
+}
 
 const MAX_MEMORY: f64 = 0.95;
 
+impl DeviceMemory {
+    pub fn new() -> Self {
+        DeviceMemory {
+            about: About::new(
+                "device memory > 95 %".to_owned(),
+                "memory_used_bytes",
+                AlertLevel::Warning,
+                "a longer batch may not fit",
+            ),
+        }
+    }
+}
+
 impl Rule for DeviceMemory {
-    fn name(&self) -> &str {
-        "device memory > 95 %"
-    }
-
-    fn metric(&self) -> &str {
-        "memory_used_bytes"
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
@@ -161,9 +163,5 @@ impl Rule for DeviceMemory {
             threshold: MAX_MEMORY,
             sentence: format!("{:.0} % of the memory of {name} is in use", 100.0 * share),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        "a longer batch may not fit"
     }
 }

@@ -43,20 +43,35 @@ pub enum Observation<'a> {
 
 /// A rule: it watches something and knows its healthy range.
 trait Rule {
-    /// What the log calls it: `kl > 0.5`.
-    fn name(&self) -> &str;
-
-    /// The metric it is about, `eval/…` where that is one of evaluations.
-    fn metric(&self) -> &str;
-
-    /// How bad it is.
-    fn level(&self) -> AlertLevel;
+    /// What it is about.
+    fn about(&self) -> &About;
 
     /// What an observation says; `None` where it says nothing to this rule.
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding>;
+}
 
+/// What a rule is about.
+#[derive(Clone, Debug)]
+struct About {
+    /// What the log calls the rule: `kl > 0.5`.
+    name: String,
+    /// The metric that it watches.
+    source: Source,
+    /// How bad it is.
+    level: AlertLevel,
     /// What to think of it: `the policy moves away from its reference`.
-    fn meaning(&self) -> &str;
+    meaning: String,
+}
+
+impl About {
+    fn new(name: String, metric: &str, level: AlertLevel, meaning: &str) -> Self {
+        About {
+            name,
+            source: Source::new(metric),
+            level,
+            meaning: meaning.to_owned(),
+        }
+    }
 }
 
 /// What a rule finds.
@@ -133,8 +148,8 @@ impl Alerts {
                 continue;
             };
             match (finding.verdict, *is_raised) {
-                (Verdict::Outside, false) => events.push(finding.alert(&**rule, step).into()),
-                (Verdict::Inside, true) => events.push(finding.cleared(&**rule, step).into()),
+                (Verdict::Outside, false) => events.push(finding.alert(rule.about(), step).into()),
+                (Verdict::Inside, true) => events.push(finding.cleared(rule.about(), step).into()),
                 _ => continue,
             }
             *is_raised = !*is_raised;
@@ -144,28 +159,28 @@ impl Alerts {
 }
 
 impl Finding {
-    fn alert(self, rule: &dyn Rule, step: Option<u64>) -> Alert {
+    fn alert(self, rule: &About, step: Option<u64>) -> Alert {
         Alert {
-            rule: rule.name().to_owned(),
-            message: format!("{}: {}", self.sentence, rule.meaning()),
+            rule: rule.name.clone(),
+            message: format!("{}: {}", self.sentence, rule.meaning),
             step,
-            level: Some(rule.level()),
+            level: Some(rule.level),
             fields: self.fields(rule),
         }
     }
 
-    fn cleared(self, rule: &dyn Rule, step: Option<u64>) -> AlertCleared {
+    fn cleared(self, rule: &About, step: Option<u64>) -> AlertCleared {
         AlertCleared {
-            rule: rule.name().to_owned(),
+            rule: rule.name.clone(),
             fields: self.fields(rule),
             message: self.sentence,
             step,
         }
     }
 
-    fn fields(&self, rule: &dyn Rule) -> Fields {
+    fn fields(&self, rule: &About) -> Fields {
         Fields::new()
-            .with("metric", rule.metric())
+            .with("metric", rule.source.metric.as_str())
             .with("value", self.value)
             .with("threshold", self.threshold)
     }

@@ -2,12 +2,11 @@ use telemetry::event::AlertLevel;
 use tui::plain::number;
 
 use super::window::Window;
-use super::{Finding, Observation, Rule, Source, Verdict};
+use super::{About, Finding, Observation, Rule, Verdict};
 
 /// A metric that is no number any more.
 pub(super) struct NonFinite {
-    name: String,
-    source: Source,
+    about: About,
     /// Steps since the last one.
     since: usize,
 }
@@ -18,28 +17,24 @@ const QUIET_STEPS: usize = 32;
 impl NonFinite {
     pub fn new(metric: &str) -> Self {
         NonFinite {
-            name: format!("{metric} is not finite"),
-            source: Source::new(metric),
+            about: About::new(
+                format!("{metric} is not finite"),
+                metric,
+                AlertLevel::Alarm,
+                "the step is of no use, and on_nonfinite says what becomes of it",
+            ),
             since: QUIET_STEPS,
         }
     }
 }
 
 impl Rule for NonFinite {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Alarm
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        let value = self.source.read(seen)?;
+        let value = self.about.source.read(seen)?;
         self.since = match value.is_finite() {
             true => self.since + 1,
             false => 0,
@@ -48,19 +43,14 @@ impl Rule for NonFinite {
             verdict: quiet_for(self.since),
             value,
             threshold: f64::INFINITY,
-            sentence: format!("{} is {}", self.source.metric, number(value)),
+            sentence: format!("{} is {}", self.about.source.metric, number(value)),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        "the step is of no use, and on_nonfinite says what becomes of it"
     }
 }
 
 /// Values that lie far above what the metric was of late: the z-score of llm.c's outlier detector.
 pub(super) struct Outlier {
-    name: String,
-    source: Source,
+    about: About,
     window: Window,
     /// Outliers that make an alert.
     wanted: usize,
@@ -82,8 +72,12 @@ impl Outlier {
     /// others, and clipping takes care of it.
     pub fn new(metric: &str, wanted: usize) -> Self {
         Outlier {
-            name: format!("{metric} z-score > {MAX_Z}"),
-            source: Source::new(metric),
+            about: About::new(
+                format!("{metric} z-score > {MAX_Z}"),
+                metric,
+                AlertLevel::Warning,
+                "it may be the beginning of a divergence",
+            ),
             window: Window::new(STEPS),
             wanted,
             seen_at: Vec::new(),
@@ -94,20 +88,12 @@ impl Outlier {
 }
 
 impl Rule for Outlier {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        let value = self.source.read(seen)?;
+        let value = self.about.source.read(seen)?;
         let (mean, deviation) = (self.window.mean(), self.window.deviation());
         let is_known = self.window.is_full() && deviation > 0.0;
         self.window.push(value);
@@ -129,15 +115,11 @@ impl Rule for Outlier {
             sentence: format!(
                 "{} is {}, {z:.1} deviations from its mean of {} over the {STEPS} steps before; \
                  healthy is at most {MAX_Z}",
-                self.source.metric,
+                self.about.source.metric,
                 number(value),
                 number(mean)
             ),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        "it may be the beginning of a divergence"
     }
 }
 

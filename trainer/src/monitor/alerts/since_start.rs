@@ -3,13 +3,12 @@ use tui::plain::number;
 
 use super::threshold::verdict;
 use super::window::Window;
-use super::{Finding, Observation, Rule, Source};
+use super::{About, Finding, Observation, Rule};
 use crate::recipe::Side;
 
 /// A metric held against what it was when the run began: in its first steps, or in its first evaluation.
 pub(super) struct SinceStart {
-    name: String,
-    source: Source,
+    about: About,
     side: Side,
     /// The threshold is this many times the start.
     factor: f64,
@@ -17,7 +16,6 @@ pub(super) struct SinceStart {
     least: f64,
     start: Start,
     recent: Window,
-    meaning: &'static str,
 }
 
 /// Steps that the start is the mean of, and those whose mean is held against it.
@@ -31,21 +29,20 @@ enum Start {
 }
 
 impl SinceStart {
-    pub fn new(metric: &str, side: Side, factor: f64, least: f64, meaning: &'static str) -> Self {
-        let source = Source::new(metric);
-        let (start, recent) = match source.is_of_evaluations() {
+    pub fn new(metric: &str, side: Side, factor: f64, least: f64, meaning: &str) -> Self {
+        let name = format!("{metric} {side} {factor} × its start");
+        let about = About::new(name, metric, AlertLevel::Warning, meaning);
+        let (start, recent) = match about.source.is_of_evaluations() {
             true => (Start::Evaluation(None), 1),
             false => (Start::Steps(Window::new(STEPS)), STEPS),
         };
         SinceStart {
-            name: format!("{metric} {side} {factor} × its start"),
-            source,
+            about,
             side,
             factor,
             least,
             start,
             recent: Window::new(recent),
-            meaning,
         }
     }
 
@@ -71,20 +68,12 @@ impl SinceStart {
 }
 
 impl Rule for SinceStart {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        let value = self.source.read(seen)?;
+        let value = self.about.source.read(seen)?;
         let start = self.start(seen, value)?;
         self.recent.push(value);
         if !self.recent.is_full() {
@@ -95,7 +84,7 @@ impl Rule for SinceStart {
             Side::Above => (self.factor * start).max(start + self.least),
             Side::Below => (self.factor * start).min(start - self.least),
         };
-        let over = match self.source.is_of_evaluations() {
+        let over = match self.about.source.is_of_evaluations() {
             true => String::new(),
             false => format!(", the mean of {STEPS} steps"),
         };
@@ -109,15 +98,11 @@ impl Rule for SinceStart {
             threshold,
             sentence: format!(
                 "{} is {}{over}, and was {} when the run began; healthy is {at} {}",
-                self.source.metric,
+                self.about.source.metric,
                 number(value),
                 number(start),
                 number(threshold)
             ),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        self.meaning
     }
 }

@@ -2,7 +2,7 @@ use telemetry::event::AlertLevel;
 use tui::plain::number;
 
 use super::window::Window;
-use super::{Finding, Observation, Rule, Source, Verdict};
+use super::{About, Finding, Observation, Rule, Verdict};
 use crate::recipe::Side;
 
 /// How much of a threshold a value must be inside of it for the alert to be cleared.
@@ -11,14 +11,11 @@ const HYSTERESIS: f64 = 0.1;
 /// A metric beyond a number. Metrics of steps are noisy, so that the median or the mean over a full window
 /// counts; evaluations are few, and each counts as it is.
 pub(super) struct Threshold {
-    name: String,
-    source: Source,
+    about: About,
     side: Side,
     threshold: f64,
-    level: AlertLevel,
     window: Window,
     smoothing: Smoothing,
-    meaning: String,
 }
 
 /// What stands for the values of a window.
@@ -32,20 +29,22 @@ pub(super) enum Smoothing {
 
 impl Threshold {
     pub fn new(metric: &str, side: Side, threshold: f64, level: AlertLevel, meaning: &str) -> Self {
-        let source = Source::new(metric);
-        let values = match source.is_of_evaluations() {
+        let about = About::new(
+            format!("{metric} {side} {threshold}"),
+            metric,
+            level,
+            meaning,
+        );
+        let values = match about.source.is_of_evaluations() {
             true => 1,
             false => Self::STEPS,
         };
         Threshold {
-            name: format!("{metric} {side} {threshold}"),
-            source,
+            about,
             side,
             threshold,
-            level,
             window: Window::new(values),
             smoothing: Smoothing::Median,
-            meaning: meaning.to_owned(),
         }
     }
 
@@ -61,20 +60,12 @@ impl Threshold {
 }
 
 impl Rule for Threshold {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        self.level
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        self.window.push(self.source.read(seen)?);
+        self.window.push(self.about.source.read(seen)?);
         if !self.window.is_full() {
             return None;
         }
@@ -96,15 +87,11 @@ impl Rule for Threshold {
             threshold: self.threshold,
             sentence: format!(
                 "{} is {}{over}; healthy is {at} {}",
-                self.source.metric,
+                self.about.source.metric,
                 number(value),
                 self.threshold
             ),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        &self.meaning
     }
 }
 

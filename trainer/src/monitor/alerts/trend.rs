@@ -2,12 +2,11 @@ use telemetry::event::AlertLevel;
 use tui::plain::number;
 
 use super::window::Window;
-use super::{Finding, Observation, Rule, Source, Verdict};
+use super::{About, Finding, Observation, Rule, Source, Verdict};
 
 /// A metric of evaluations that got worse and worse.
 pub(super) struct Rises {
-    name: String,
-    source: Source,
+    about: About,
     /// The last evaluations, by step.
     values: Vec<(u64, f64)>,
 }
@@ -18,28 +17,24 @@ const RISES: usize = 3;
 impl Rises {
     pub fn new(metric: &str) -> Self {
         Rises {
-            name: format!("{metric} rises {RISES} times in a row"),
-            source: Source::new(metric),
+            about: About::new(
+                format!("{metric} rises {RISES} times in a row"),
+                metric,
+                AlertLevel::Warning,
+                "the model unlearns or overfits; the best checkpoint lies behind",
+            ),
             values: Vec::new(),
         }
     }
 }
 
 impl Rule for Rises {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        let value = self.source.read(seen)?;
+        let value = self.about.source.read(seen)?;
         let Observation::Evaluation(evaluation) = seen else {
             return None;
         };
@@ -67,19 +62,14 @@ impl Rule for Rises {
             verdict,
             value,
             threshold: self.values[0].1,
-            sentence: format!("{} went {}", self.source.metric, values.join(" → ")),
+            sentence: format!("{} went {}", self.about.source.metric, values.join(" → ")),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        "the model unlearns or overfits; the best checkpoint lies behind"
     }
 }
 
 /// A metric of steps that grows without a pause.
 pub(super) struct Growth {
-    name: String,
-    source: Source,
+    about: About,
     current: Window,
     /// Means of windows that follow one another.
     means: Window,
@@ -96,8 +86,12 @@ const MIN_GROWTH: f64 = 1.5;
 impl Growth {
     pub fn new(metric: &str) -> Self {
         Growth {
-            name: format!("{metric} grows without a pause"),
-            source: Source::new(metric),
+            about: About::new(
+                format!("{metric} grows without a pause"),
+                metric,
+                AlertLevel::Warning,
+                "longer completions may earn more reward for nothing",
+            ),
             current: Window::new(STEPS),
             means: Window::new(WINDOWS),
         }
@@ -105,20 +99,12 @@ impl Growth {
 }
 
 impl Rule for Growth {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn metric(&self) -> &str {
-        &self.source.metric
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
-        self.current.push(self.source.read(seen)?);
+        self.current.push(self.about.source.read(seen)?);
         if !self.current.is_full() {
             return None;
         }
@@ -141,22 +127,19 @@ impl Rule for Growth {
             threshold: MIN_GROWTH * first,
             sentence: format!(
                 "{} went from {} to {} in {} steps",
-                self.source.metric,
+                self.about.source.metric,
                 number(first),
                 number(last),
                 STEPS * means.len()
             ),
         })
     }
-
-    fn meaning(&self) -> &str {
-        "longer completions may earn more reward for nothing"
-    }
 }
 
 /// Likelihood displacement: the margin between chosen and rejected answers grows while the chosen ones
 /// become less likely (arXiv 2410.08847).
 pub(super) struct Displacement {
+    about: About,
     chosen: Compared,
     margins: Compared,
 }
@@ -178,13 +161,20 @@ const MIN_FALL: f64 = 0.1;
 impl Displacement {
     pub fn new() -> Self {
         Displacement {
+            about: About::new(
+                format!("{CHOSEN} falls while {MARGINS} rises"),
+                CHOSEN,
+                AlertLevel::Warning,
+                "the preferred answers become less likely too (likelihood displacement)",
+            ),
             chosen: Compared::new(CHOSEN),
-            margins: Compared::new("rewards/margins"),
+            margins: Compared::new(MARGINS),
         }
     }
 }
 
 const CHOSEN: &str = "logps/chosen";
+const MARGINS: &str = "rewards/margins";
 
 impl Compared {
     fn new(metric: &str) -> Self {
@@ -213,16 +203,8 @@ impl Compared {
 }
 
 impl Rule for Displacement {
-    fn name(&self) -> &str {
-        "logps/chosen falls while rewards/margins rises"
-    }
-
-    fn metric(&self) -> &str {
-        CHOSEN
-    }
-
-    fn level(&self) -> AlertLevel {
-        AlertLevel::Warning
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn look(&mut self, seen: Observation<'_>) -> Option<Finding> {
@@ -244,7 +226,7 @@ impl Rule for Displacement {
             value: now,
             threshold: before - least,
             sentence: format!(
-                "{CHOSEN} went from {} to {}, and rewards/margins from {} to {}, means of \
+                "{CHOSEN} went from {} to {}, and {MARGINS} from {} to {}, means of \
                  {COMPARED_STEPS} steps",
                 number(before),
                 number(now),
@@ -252,9 +234,5 @@ impl Rule for Displacement {
                 number(self.margins.last.mean()),
             ),
         })
-    }
-
-    fn meaning(&self) -> &str {
-        "the preferred answers become less likely too (likelihood displacement)"
     }
 }
