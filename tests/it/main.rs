@@ -30,6 +30,7 @@ mod replay;
 mod report;
 mod report_to;
 mod sft_options;
+mod stage_run;
 mod stopped;
 #[cfg(unix)]
 mod terminal;

@@ -1,5 +1,7 @@
 //! The program itself, as a user calls it.
 
+use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,11 +17,11 @@ pub fn trainer() -> Command {
     command
 }
 
-pub fn run(args: &[&str]) -> Output {
+pub fn run(args: &[impl AsRef<OsStr>]) -> Output {
     trainer().args(args).output().expect("the program starts")
 }
 
-pub fn succeed(args: &[&str]) -> Output {
+pub fn succeed(args: &[impl AsRef<OsStr> + Debug]) -> Output {
     let output = run(args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::checkpoints::scratch;
-use crate::golden;
 use crate::program::{conversations, prompts, run, succeed, text};
+use crate::stage_run;
 
 #[test]
 fn a_step_comes_out_the_same_and_what_differs_is_named() {
@@ -73,42 +73,25 @@ fn what_cannot_be_run_again_is_answered_with_a_sentence() {
 }
 
 fn train(stage: &str, data: &Path, output: &Path) {
-    succeed(&[
-        "--stage",
-        stage,
-        "--model",
-        text(&golden::model_dir("gemma2")),
-        "--data",
-        text(data),
-        "--output",
-        text(output),
-        "--device",
-        "cpu",
-        "--max-steps",
-        "7",
-        "--seed",
-        "3",
-        "--tui",
-        "never",
-        "--set",
+    let settings = [
+        "seed=3",
         "save_steps=2",
-        "--set",
         "save_total_limit=0",
-        "--set",
         "learning_rate=1e-3",
-        "--set",
         "per_device_train_batch_size=2",
-        "--set",
         "num_generations=4",
-        "--set",
         "num_iterations=2",
-        "--set",
         "max_completion_length=6",
-        "--set",
         "packing=true",
-        "--set",
         "max_length=64",
-    ]);
+    ];
+    succeed(&stage_run::arguments(
+        stage,
+        "gemma2",
+        (data, output),
+        7,
+        &settings,
+    ));
 }
 
 fn replay(run_dir: &Path, step: &str) -> Output {

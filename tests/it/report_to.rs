@@ -4,22 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoints::scratch;
-use crate::golden;
 use crate::program::{conversations, events, run, succeed, text};
+use crate::stage_run;
 
 #[test]
 fn a_run_reports_to_tensorboard_and_prometheus_and_goes_on_doing_so() {
     let dir = scratch("report-to");
     let (data, run_dir) = (conversations(&dir), dir.join("run"));
-    let train = |steps: &str| {
+    let train = |steps: u32| {
         let setting = "report_to=['tensorboard', 'prometheus']";
         succeed(&arguments(&data, &run_dir, steps, setting));
     };
-    train("3");
+    train(3);
     let first = files(&run_dir.join("tensorboard"));
     assert_eq!(first.len(), 1);
     assert_eq!(metric(&run_dir, "keep_step{"), 3.0);
-    train("5");
+    train(5);
     let all = files(&run_dir.join("tensorboard"));
     assert_eq!((all.len(), &all[0]), (2, &first[0]));
 
@@ -58,7 +58,7 @@ fn an_export_that_cannot_be_written_does_not_end_the_run() {
     let (data, run_dir) = (conversations(&dir), dir.join("run"));
     // What `metrics.prom` would replace cannot be replaced.
     fs::create_dir_all(run_dir.join("metrics.prom/in-the-way")).expect("the folder is writable");
-    let output = run(&arguments(&data, &run_dir, "3", "report_to=prometheus"));
+    let output = run(&arguments(&data, &run_dir, 3, "report_to=prometheus"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let said = stderr
@@ -74,38 +74,10 @@ fn an_export_that_cannot_be_written_does_not_end_the_run() {
     assert_eq!(events(&run_dir, "step").len(), 3);
 }
 
-fn arguments<'a>(
-    data: &'a Path,
-    output: &'a Path,
-    steps: &'a str,
-    setting: &'a str,
-) -> Vec<&'a str> {
-    static MODEL: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    static EVAL: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let model = MODEL.get_or_init(|| golden::model_dir("gemma2"));
-    let eval = EVAL.get_or_init(|| format!("eval_data={:?}", text(data)));
-    vec![
-        "--stage",
-        "sft",
-        "--model",
-        text(model),
-        "--data",
-        text(data),
-        "--output",
-        text(output),
-        "--device",
-        "cpu",
-        "--max-steps",
-        steps,
-        "--tui",
-        "never",
-        "--set",
-        setting,
-        "--set",
-        eval,
-        "--set",
-        "max_length=64",
-    ]
+fn arguments(data: &Path, output: &Path, steps: u32, setting: &str) -> Vec<String> {
+    let eval = format!("eval_data={:?}", text(data));
+    let settings = [setting, &eval, "max_length=64"];
+    stage_run::arguments("sft", "gemma2", (data, output), steps, &settings)
 }
 
 /// The value of the one sample that begins so.

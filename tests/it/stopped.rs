@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::checkpoints::scratch;
-use crate::golden;
 use crate::program::{conversations, events, text, trainer};
+use crate::stage_run;
 
-const STEPS: &str = "2";
+const STEPS: u32 = 2;
 
 #[test]
 fn a_run_stopped_in_its_last_evaluation_goes_on_to_make_it_and_is_finished_then() {
@@ -67,30 +67,11 @@ fn a_run_stopped_in_its_last_evaluation_goes_on_to_make_it_and_is_finished_then(
 
 fn arguments(data: &Path, held_out: &Path, output: &Path) -> Vec<String> {
     let eval = format!("eval_data={:?}", text(held_out));
-    let model = golden::model_dir("gemma2");
-    let arguments = [
-        "--stage",
-        "sft",
-        "--model",
-        text(&model),
-        "--data",
-        text(data),
-        "--output",
-        text(output),
-        "--device",
-        "cpu",
-        "--max-steps",
-        STEPS,
-        "--tui",
-        "never",
-        "--set",
+    let settings = [
         &eval,
-        "--set",
         "metric_for_best_model=eval/loss",
-        "--set",
         "learning_rate=1e-3",
-        "--set",
         "max_length=64",
     ];
-    arguments.map(str::to_owned).to_vec()
+    stage_run::arguments("sft", "gemma2", (data, output), STEPS, &settings)
 }

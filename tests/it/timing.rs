@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::checkpoints::scratch;
-use crate::golden;
 use crate::preference::pairs;
-use crate::program::{conversations, events, prompts, succeed, text};
+use crate::program::{conversations, events, prompts, succeed};
+use crate::stage_run;
 
 #[test]
 fn the_parts_of_a_step_make_most_of_its_time_and_never_more() {
@@ -109,32 +109,19 @@ fn a_short_run_has_the_state_of_the_machine() {
 }
 
 fn train(stage: &str, data: &Path, output: &Path, setting: &str) {
-    succeed(&[
-        "--stage",
-        stage,
-        "--model",
-        text(&golden::model_dir("gemma2")),
-        "--data",
-        text(data),
-        "--output",
-        text(output),
-        "--device",
-        "cpu",
-        "--max-steps",
-        "4",
-        "--tui",
-        "never",
-        "--set",
+    let settings = [
         setting,
-        "--set",
         "per_device_train_batch_size=3",
-        "--set",
         "num_generations=4",
-        "--set",
         "num_iterations=2",
-        "--set",
         "max_completion_length=12",
-        "--set",
         "max_length=64",
-    ]);
+    ];
+    succeed(&stage_run::arguments(
+        stage,
+        "gemma2",
+        (data, output),
+        4,
+        &settings,
+    ));
 }
