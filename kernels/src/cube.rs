@@ -45,6 +45,29 @@ pub(crate) fn empty<const D: usize>(
     )
 }
 
+/// Zeros on the device of another tensor, the rows one after the other: burn's own leave gaps between
+/// them on CUDA.
+pub(crate) fn zeros<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let count = shape.iter().product();
+    let zeros = empty(like, shape, DType::F32);
+    let (cubes, units) = elementwise(count);
+    fill_with_zeros::launch(
+        &like.client,
+        cubes,
+        units,
+        zeros.clone().into_buffer_arg(),
+        count,
+    );
+    zeros
+}
+
+#[cube(launch)]
+fn fill_with_zeros(values: &mut [f32], count: usize) {
+    if ABSOLUTE_POS < count {
+        values[ABSOLUTE_POS] = 0.0;
+    }
+}
+
 /// The values of a contiguous tensor in another shape.
 pub(crate) fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor {
     let tensor = contiguous(tensor);

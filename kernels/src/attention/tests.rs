@@ -2,7 +2,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::*;
 use crate::device;
-use crate::parity::{check, host, random};
+use crate::parity::{Operation, check, check_bfloat16, host, random};
 use crate::{Segment, Segments};
 
 /// A row of independent sequences.
@@ -57,7 +57,30 @@ fn attention_of_the_widest_heads_is_its_reference() {
     check_attention(&prompts_and_answers(), [2, 1, 256], Some(9), Some(2.0));
 }
 
+#[test]
+fn attention_in_bfloat16_is_its_reference() {
+    // The widths of the published models, and rows shorter and longer than every tile.
+    for (heads, kv_heads, head_dim) in [(2, 1, 16), (2, 2, 80), (4, 2, 128), (2, 1, 256)] {
+        for (window, softcap) in [(None, None), (Some(9), Some(2.0)), (Some(100), None)] {
+            for packing in [sequences(&[1, 3, 150]), prompts_and_answers()] {
+                let shape = [heads, kv_heads, head_dim];
+                check_attention_with(check_bfloat16, &packing, shape, window, softcap);
+            }
+        }
+    }
+}
+
 fn check_attention(
+    packing: &[Segment],
+    shape: [usize; 3],
+    window: Option<usize>,
+    softcap: Option<f32>,
+) {
+    check_attention_with(check, packing, shape, window, softcap);
+}
+
+fn check_attention_with(
+    check: fn(&str, &[usize], f64, Operation, Operation),
     packing: &[Segment],
     [heads, kv_heads, head_dim]: [usize; 3],
     window: Option<usize>,

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::ops::numeric::zeros_client;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::EmbeddingOps;
-use crate::cube::{contiguous, cubes, element, elementwise, empty, units_for, upload};
+use crate::cube::{contiguous, cubes, element, elementwise, empty, units_for, upload, zeros};
 
 impl EmbeddingOps for CubeBackend {
     fn embedding(weight: FloatTensor<Self>, ids: Arc<[u32]>, scale: f32) -> FloatTensor<Self> {
@@ -43,12 +41,7 @@ impl EmbeddingOps for CubeBackend {
     ) -> FloatTensor<Self> {
         let [_, width] = grad.shape().dims();
         let grad = contiguous(grad);
-        let table = zeros_client(
-            grad.client.clone(),
-            grad.device.clone(),
-            [vocab, width].into(),
-            DType::F32,
-        );
+        let table = zeros(&grad, [vocab, width]);
         let rows = Rows::of(&ids);
         add_rows::launch(
             &grad.client.clone(),

@@ -211,10 +211,12 @@ fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..(start + size).min(vocab))
 }
 
-/// hidden · headᵀ of a chunk, in float32: `[tokens, chunk]`.
+/// hidden · headᵀ of a chunk, in float32: `[tokens, chunk]`, the rows one after the other.
 fn logits(hidden: &CubeTensor, head: &CubeTensor, chunk: &Range<usize>) -> CubeTensor {
+    let [tokens, _] = hidden.shape().dims();
+    let out = empty(hidden, [tokens, chunk.len()], DType::F32);
     let head = transposed(rows(head, chunk));
-    product(hidden.clone(), head, None, DType::F32)
+    product(hidden.clone(), head, Some(out), DType::F32)
 }
 
 /// Rows of a matrix, without a copy.

@@ -7,6 +7,7 @@
 
 mod backward;
 mod forward;
+mod tensor_cores;
 mod tile;
 
 use burn::backend::tensor::FloatTensor;
@@ -22,6 +23,7 @@ use crate::Segments;
 use crate::cube::{contiguous, element, elementwise, empty, reshaped, upload};
 use crate::segments::Tile;
 
+use tensor_cores::{Rows, Tiling};
 use tile::{TILE, UNITS};
 
 impl AttentionOps for CubeBackend {
@@ -44,6 +46,9 @@ impl AttentionOps for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [q, k, v] = [q, k, v].map(contiguous);
         let shape = Shape::of(&q, &k);
+        if let Some(tiling) = Tiling::of(&q, shape.head_dim) {
+            return tensor_cores::forward(tiling, q, k, v, &segments, options);
+        }
         let output = empty(&q, [shape.tokens, shape.heads, shape.head_dim], q.dtype);
         let logsumexp = empty(&q, [shape.tokens, shape.heads], DType::F32);
         let tiles = segments.query_tiles(TILE, options.window);
@@ -81,8 +86,14 @@ impl AttentionOps for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [q, k, v, output, grad] = [q, k, v, output, grad].map(contiguous);
         let shape = Shape::of(&q, &k);
-        let query_tiles = segments.query_tiles(TILE, options.window);
-        let key_tiles = segments.key_tiles(TILE, options.window);
+        let tiling = Tiling::of(&q, shape.head_dim);
+        let (query_tiles, key_tiles) = match tiling {
+            Some(tiling) => tiling.backward_tiles(&segments, options),
+            None => (
+                segments.query_tiles(TILE, options.window),
+                segments.key_tiles(TILE, options.window),
+            ),
+        };
         let mut rows = table(&query_tiles, 0);
         let key_table = rows.len();
         rows.extend(table(&key_tiles, key_table));
@@ -105,6 +116,28 @@ impl AttentionOps for CubeBackend {
             shape.head_dim,
             element(&q),
         );
+
+        let half = shape.tokens * shape.kv_heads;
+        let part = |grad_kv: &CubeTensor, index: usize| {
+            let rows = index * half..(index + 1) * half;
+            let part = kernel::slice(grad_kv.clone(), &[rows, 0..shape.head_dim]);
+            reshaped(part, [shape.tokens, shape.kv_heads, shape.head_dim])
+        };
+        if let Some(tiling) = tiling {
+            let rows = Rows {
+                q,
+                k,
+                v,
+                grad,
+                row_info,
+                query_tiles: query_tiles.len(),
+                key_tiles: key_tiles.len(),
+                key_table,
+                stats_start,
+            };
+            let (grad_q, grad_kv) = tensor_cores::backward(tiling, &rows, options);
+            return (grad_q, part(&grad_kv, 0), part(&grad_kv, 1));
+        }
 
         let grad_q = empty(&q, [shape.tokens, shape.heads, shape.head_dim], q.dtype);
         backward::queries::launch(
@@ -129,7 +162,6 @@ impl AttentionOps for CubeBackend {
         );
 
         // One buffer, because a kernel may have seven; the halves are the two gradients.
-        let half = shape.tokens * shape.kv_heads;
         let grad_kv = empty(&q, [2 * half, shape.head_dim], q.dtype);
         backward::keys::launch(
             &q.client.clone(),
@@ -153,12 +185,7 @@ impl AttentionOps for CubeBackend {
             shape.head_dim,
             element(&q),
         );
-        let part = |index: usize| {
-            let rows = index * half..(index + 1) * half;
-            let part = kernel::slice(grad_kv.clone(), &[rows, 0..shape.head_dim]);
-            reshaped(part, [shape.tokens, shape.kv_heads, shape.head_dim])
-        };
-        (grad_q, part(0), part(1))
+        (grad_q, part(&grad_kv, 0), part(&grad_kv, 1))
     }
 }
 
