@@ -203,6 +203,8 @@ choices! {
         Simpo = "simpo",
         /// ORPO.
         Orpo = "orpo",
+        /// SimPO of AlphaPO's rewards, without cross-entropy.
+        Alphapo = "alphapo",
         /// ARPO, of X-ALMA.
         Arpo = "arpo",
     }
@@ -267,6 +269,8 @@ choices! {
         Sapo = "sapo",
         /// RLOO: leave-one-out advantages, the ratio of whole completions, KL in the reward.
         Rloo = "rloo",
+        /// VESPO: a smooth weight of whole completions in place of the clip; the mean over all tokens.
+        Vespo = "vespo",
     }
 
     /// What the ratio to the policy that sampled is taken of.

@@ -413,5 +413,12 @@ fn policy_disagreements(rl: &RlSettings) -> Vec<RecipeError> {
             "leave importance_sampling_level and multi_objective_aggregation out",
         );
     }
+    let vespo = rl.loss_type == PolicyLossType::Vespo;
     errors
 }
+    if vespo && sequence {
+        error(
+            "loss_type = \"vespo\" takes the ratio of whole completions by itself".to_owned(),
+            "leave importance_sampling_level out",
+        );
+    }

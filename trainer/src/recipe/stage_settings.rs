@@ -128,6 +128,9 @@ settings! {
         /// SimPO's target margin.
         simpo_gamma: f64 = float(Included(0.0), Unbounded).default("0.5");
         /// DiscoPOP's temperature.
+        /// AlphaPO's bend of the reward in alphapo, simpo and the losses of cpo:
+        /// (1 - p^(-alpha)) / alpha in place of log p, which is 0's.
+        alpha: f64 = float(Unbounded, Unbounded).default("0.0");
         discopop_tau: f64 = float(Excluded(0.0), Unbounded).default("0.05");
         /// KTO's weight of chosen answers.
         desirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
@@ -176,6 +179,18 @@ settings! {
         /// SAPO's temperature of negative advantages.
         sapo_temperature_neg: f64 = float(Excluded(0.0), Unbounded).default("1.05");
         /// RLOO: divide advantages by their standard deviation over the step.
+        /// VESPO's power of the ratio of completions with an advantage from 0 on: how fast their weight
+        /// falls below a ratio of 1.
+        vespo_k_pos: f64 = float(Included(0.0), Unbounded).default("2.0");
+        /// VESPO's rate of the exponential there: how fast it falls above 1.
+        vespo_lambda_pos: f64 = float(Included(0.0), Unbounded).default("3.0");
+        /// VESPO's power for negative advantages.
+        vespo_k_neg: f64 = float(Included(0.0), Unbounded).default("3.0");
+        /// VESPO's rate for negative advantages.
+        vespo_lambda_neg: f64 = float(Included(0.0), Unbounded).default("2.0");
+        /// Leave completions of a negative advantage out of the loss, but for KL, where the mean over
+        /// their tokens of log p_old - log p is above this (DeepSeek-V3.2); unset, none.
+        off_policy_mask_threshold: Option<f64> = float(Included(0.0), Unbounded);
         normalize_advantages: bool = boolean().default("false");
         /// How several rewards become one advantage.
         multi_objective_aggregation: MultiObjectiveAggregation =

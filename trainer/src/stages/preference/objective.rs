@@ -93,6 +93,7 @@ pub fn objective(settings: &PoSettings, pairs: &[PairValues], counts: StepCounts
             PreferenceLossType::Sft => 1.0,
             kind if kind.needs_reference() => settings.rpo_alpha,
             _ => settings.cpo_alpha,
+            PreferenceLossType::Alphapo => 0.0,
         };
         cross_entropy_weight += share * alpha;
         if kind != PreferenceLossType::Sft {
@@ -162,8 +163,9 @@ fn pair_loss(
         divergence_scores(w(), divergence) / chosen.lengths.clone()
             - divergence_scores(l(), divergence) / rejected.lengths.clone()
     };
-    let plain_margins = || chosen.logprobs.clone() - rejected.logprobs.clone();
-    let plain_mean_margins = || chosen.mean_logprobs() - rejected.mean_logprobs();
+    let bent = |logprobs: Tensor<1>| preference::alphapo_rewards(logprobs, settings.alpha);
+    let plain_margins = || bent(chosen.logprobs.clone()) - bent(rejected.logprobs.clone());
+    let plain_mean_margins = || bent(chosen.mean_logprobs()) - bent(rejected.mean_logprobs());
     match kind {
         Loss::Sigmoid => dpo(margins(), beta, smoothing),
         Loss::SigmoidNorm => dpo(mean_margins(), beta, smoothing),
@@ -192,7 +194,7 @@ fn pair_loss(
         Loss::Cpo => dpo(plain_margins(), beta, smoothing),
         Loss::CpoHinge => preference::hinge(plain_margins(), beta),
         Loss::CpoIpo => preference::ipo(plain_mean_margins(), beta),
-        Loss::Simpo => {
+        Loss::Simpo | Loss::Alphapo => {
             preference::simpo(plain_mean_margins(), beta, settings.simpo_gamma, smoothing)
         }
         Loss::Orpo => preference::orpo(chosen.mean_logprobs(), rejected.mean_logprobs(), beta),
@@ -224,5 +226,6 @@ impl PreferenceLossType {
     /// Whether a pair's loss depends on the other pairs of the step.
     pub fn crosses_pairs(self) -> bool {
         matches!(self, Self::Aot | Self::AotUnpaired)
+                | Self::Alphapo
     }
 }
