@@ -130,6 +130,21 @@ impl RolloutBatch {
         divergences
     }
 
+    /// The reference's values of those completions that `is_kept` says, in order; absent without a
+    /// reference.
+    pub fn reference_logprobs_of(&self, is_kept: &[bool]) -> Option<Vec<f32>> {
+        let mut rest = self.reference_logprobs.as_deref()?;
+        let mut kept = Vec::new();
+        for (sequence, &is_kept) in self.sequences.iter().zip(is_kept) {
+            let (own, others) = rest.split_at(sequence.completion.len());
+            rest = others;
+            if is_kept {
+                kept.extend(own);
+            }
+        }
+        Some(kept)
+    }
+
     /// The policy-gradient loss; the first call keeps the log-probabilities as the old ones.
     ///
     /// The loss is a formula over a few numbers a token, and is computed on the host: its value and
@@ -310,6 +325,22 @@ mod tests {
         let read: RolloutBatch = serde_json::from_str(&json).expect("it reads back");
         let old = read.old_logprobs.expect("they are there");
         assert!(old[0] == -0.5 && old[1].is_nan());
+    }
+
+    #[test]
+    fn the_reference_of_completions_that_are_left_out_is_left_out() {
+        let of = |length: usize| RolloutSequence {
+            prompt: vec![2],
+            completion: vec![5; length],
+            sampler_logprobs: vec![-1.0; length],
+            advantage: 0.0,
+        };
+        let mut batch = RolloutBatch::new(vec![of(2), of(1), of(2)]);
+        let is_kept = [true, false, true];
+        assert_eq!(batch.reference_logprobs_of(&is_kept), None);
+        batch.reference_logprobs = Some(vec![-0.1, -0.2, -0.3, -0.4, -0.5]);
+        let kept = batch.reference_logprobs_of(&is_kept);
+        assert_eq!(kept, Some(vec![-0.1, -0.2, -0.4, -0.5]));
     }
 
     #[test]

@@ -247,22 +247,32 @@ impl Rl {
                 Some(&without_adapters)
             }
         };
-        let penalties = match (reference, self.settings.loss_type) {
-            (Some(reference), PolicyLossType::Rloo) => {
-                let penalties = || self.divergence_penalties(&groups, reference);
-                meter.time(Part::Reference, penalties)
-            }
+        // RLOO has the divergence in the reward, of every completion; what is trained on of them then
+        // has its reference already.
+        let judged = match (reference, self.settings.loss_type) {
+            (Some(reference), PolicyLossType::Rloo) => meter.time(Part::Reference, || {
+                let batches = self.batches_of(&groups, |_| true);
+                self.with_reference(batches, reference, meter)
+            }),
             _ => Vec::new(),
         };
+        let penalties = self.divergence_penalties(&judged);
         Group::set_advantages(&mut groups, options::estimator(&self.settings), &penalties);
-        let mut batches = self.micro_batches(&groups);
-        if let Some(reference) = reference {
-            meter.time(Part::Reference, || {
-                for batch in &mut batches {
-                    batch.set_reference(reference, self.settings.temperature);
-                    meter.add_forward(&batch.tokens());
+        let mut batches = self.batches_of(&groups, |rollout| self.is_trained_on(rollout));
+        match (reference, judged.is_empty()) {
+            (Some(reference), true) => {
+                batches = meter.time(Part::Reference, || {
+                    self.with_reference(batches, reference, meter)
+                });
+            }
+            _ => {
+                let kept = groups.chunks(self.batch[0]);
+                for ((batch, judged), groups) in batches.iter_mut().zip(&judged).zip(kept) {
+                    let rollouts = groups.iter().flat_map(|group| &group.rollouts);
+                    let is_kept: Vec<bool> = rollouts.map(|r| self.is_trained_on(r)).collect();
+                    batch.reference_logprobs = judged.reference_logprobs_of(&is_kept);
                 }
-            });
+            }
         }
         self.current = batches;
         let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
@@ -273,31 +283,42 @@ impl Rl {
         }
     }
 
-    /// RLOO's β times each completion's divergence from the reference, a row a group.
-    fn divergence_penalties(&self, groups: &[Group], reference: &CausalLm) -> Vec<Vec<f64>> {
-        let of_group = |group: &Group| {
-            let sequences = group.rollouts.iter().map(|r| sequence(&group.prompt, r));
-            let mut batch = RolloutBatch::new(sequences.collect());
+    /// The same with what KL is measured to.
+    fn with_reference(
+        &self,
+        mut batches: Vec<RolloutBatch>,
+        reference: &CausalLm,
+        meter: &StepMeter,
+    ) -> Vec<RolloutBatch> {
+        for batch in &mut batches {
             batch.set_reference(reference, self.settings.temperature);
-            let divergences = batch.divergences().into_iter();
-            divergences.map(|d| self.settings.beta * d).collect()
+            meter.add_forward(&batch.tokens());
+        }
+        batches
+    }
+
+    /// RLOO's β times each completion's divergence from the reference, a row a group.
+    fn divergence_penalties(&self, batches: &[RolloutBatch]) -> Vec<Vec<f64>> {
+        let divergences = batches.iter().flat_map(RolloutBatch::divergences);
+        let penalties: Vec<f64> = divergences.map(|d| self.settings.beta * d).collect();
+        let groups = penalties.chunks(self.settings.num_generations);
+        groups.map(<[f64]>::to_vec).collect()
+    }
+
+    fn is_trained_on(&self, rollout: &Rollout) -> bool {
+        rollout.finished() || !self.settings.mask_truncated_completions
+    }
+
+    /// The groups cut into micro-batches, of the completions that count.
+    fn batches_of(&self, groups: &[Group], counts: impl Fn(&Rollout) -> bool) -> Vec<RolloutBatch> {
+        let of_groups = |groups: &[Group]| {
+            let sequences = groups.iter().flat_map(|group| {
+                let rollouts = group.rollouts.iter().filter(|rollout| counts(rollout));
+                rollouts.map(|rollout| sequence(&group.prompt, rollout))
+            });
+            RolloutBatch::new(sequences.collect())
         };
-        groups.iter().map(of_group).collect()
-    }
-
-    fn micro_batches(&self, groups: &[Group]) -> Vec<RolloutBatch> {
-        let batches = groups.chunks(self.batch[0]);
-        batches.map(|groups| self.micro_batch(groups)).collect()
-    }
-
-    fn micro_batch(&self, groups: &[Group]) -> RolloutBatch {
-        let sequences = groups
-            .iter()
-            .flat_map(|group| group.rollouts.iter().map(move |r| (&group.prompt, r)))
-            .filter(|(_, rollout)| rollout.finished() || !self.settings.mask_truncated_completions)
-            .map(|(prompt, rollout)| sequence(prompt, rollout))
-            .collect();
-        RolloutBatch::new(sequences)
+        groups.chunks(self.batch[0]).map(of_groups).collect()
     }
 }
 
