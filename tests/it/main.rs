@@ -37,4 +37,5 @@ mod terminal;
 mod tidy;
 mod timing;
 mod trl;
+mod unpaired;
 mod watching;

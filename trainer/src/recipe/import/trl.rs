@@ -339,6 +339,10 @@ const TELLING: &[(StageName, &[&str])] = &[
             "label_smoothing",
             "beta",
             "loss_weights",
+            "desirable_weight",
+            "undesirable_weight",
+            "cpo_alpha",
+            "simpo_gamma",
         ],
     ),
     (
