@@ -20,6 +20,7 @@ mod killed;
 mod lora;
 mod lora_runs;
 mod merge;
+mod one_step_off_policy;
 mod parity;
 mod plan;
 mod preference;

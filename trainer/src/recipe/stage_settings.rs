@@ -152,6 +152,10 @@ settings! {
         num_generations: usize = integer(2, MAX_COUNT).default("8");
         /// Optimizer steps on each set of completions.
         num_iterations: usize = integer(1, MAX_COUNT).default("1");
+        /// Sample the completions of the next set on a second thread while the last step on a set
+        /// trains, with the weights from before that step, which the ratios then are to. The same bits
+        /// each time, but not those of a run without; one more copy of the weights that train.
+        one_step_off_policy: bool = boolean().default("false");
         /// Tokens in the longest prompt.
         max_prompt_length: usize = integer(1, MAX_COUNT).default("512");
         /// Tokens after which a completion is cut off.

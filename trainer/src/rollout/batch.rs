@@ -114,6 +114,19 @@ impl RolloutBatch {
         }
     }
 
+    /// Computes what the ratios are measured to, where another policy trains on the batch than this one,
+    /// which sampled it. Returns Σ and maximum of |computed − sampled| log-probability.
+    pub fn set_old_logprobs(&mut self, policy: &CausalLm, temperature: f64) -> (f64, f64) {
+        if self.sequences.is_empty() {
+            return (0.0, 0.0);
+        }
+        let logprobs = supervised_logprobs(policy, &self.tokens(), temperature).logprob();
+        let logprobs = host_values(logprobs);
+        let difference = self.difference_to_sampler(&logprobs);
+        self.old_logprobs = Some(logprobs);
+        difference
+    }
+
     /// Σ (log p − log p_ref) over each completion, of the policy that sampled: its divergence from
     /// the reference, as a reward counts it. Empty without a reference.
     pub fn divergences(&self) -> Vec<f64> {
