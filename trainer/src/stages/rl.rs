@@ -34,7 +34,7 @@ use crate::recipe::{RlSettings, StageName};
 use crate::rollout::{Prompts, RolloutBatch, Sampler, evaluation};
 use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
-use ahead::Ahead;
+use ahead::{Ahead, Worker};
 use sample_set::{Drawing, Place, SampleSet};
 
 pub use sft_term::SftTerm;
@@ -49,6 +49,8 @@ pub struct Rl {
     sources: Sources,
     /// The set after the current one, where it is drawn beside training.
     ahead: Option<Ahead>,
+    /// Draws it, from the first time on; after `ahead`, which is dropped first.
+    worker: Option<Worker>,
     /// The samples of the current set, while steps on it are left.
     current: Vec<RolloutBatch>,
     denominator: Denominator,
@@ -146,6 +148,7 @@ impl Rl {
             reference,
             sft,
             ahead: None,
+            worker: None,
             current: Vec::new(),
             times_back: 0,
             taken: None,
@@ -269,7 +272,8 @@ impl Stage for Rl {
             let (drawing, policy) = (self.drawing.clone(), model.valid());
             let reference = self.reference.of(model);
             let place = self.place(step + 1);
-            self.ahead = Some(Ahead::begin(drawing, place, policy, reference));
+            let worker = self.worker.get_or_insert_with(Worker::start);
+            self.ahead = Some(worker.begin(drawing, place, policy, reference));
         }
         let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
         if let Some(sft) = &mut self.sft {
