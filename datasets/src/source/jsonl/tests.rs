@@ -176,7 +176,7 @@ fn a_record_that_a_check_refuses_is_a_bad_line_like_any_other() {
         _ => Err(RecordError::field("text", "a letter", "two")),
     };
     let open = |on_bad_record| {
-        JsonlSource::<Document>::open_checked(&[file.0.clone()], on_bad_record, check)
+        JsonlSource::<Document>::open_checked(std::slice::from_ref(&file.0), on_bad_record, check)
     };
     let error = open(OnBadRecord::Error).err().unwrap().to_string();
     assert!(
