@@ -132,15 +132,22 @@ impl ChatTokenizer {
         &self,
         pair: &PreferencePair,
     ) -> Result<(SupervisedTokens, SupervisedTokens), DataError> {
-        let side = |answer: &[Message]| {
-            let mut messages = pair.prompt.clone();
-            for message in &mut messages {
-                message.train = Some(false);
-            }
-            messages.extend_from_slice(answer);
-            self.supervise(&messages, AssistantTurns::All)
-        };
+        let side = |answer: &[Message]| self.supervise_answer(&pair.prompt, answer);
         Ok((side(&pair.chosen)?, side(&pair.rejected)?))
+    }
+
+    /// A prompt with one answer, supervised as a side of a pair is.
+    pub fn supervise_answer(
+        &self,
+        prompt: &[Message],
+        answer: &[Message],
+    ) -> Result<SupervisedTokens, DataError> {
+        let mut messages = prompt.to_vec();
+        for message in &mut messages {
+            message.train = Some(false);
+        }
+        messages.extend_from_slice(answer);
+        self.supervise(&messages, AssistantTurns::All)
     }
 }
 

@@ -27,12 +27,12 @@ pub mod tokenizer;
 pub use batch::{Prediction, SharedPrompt, TokenBatch, Truncation, TruncationReport};
 pub use chat_template::{ChatTemplate, GenerationPrompt};
 pub use conversation::{AssistantTurns, ChatTokenizer, SupervisedTokens};
-pub use error::{DataError, Location};
+pub use error::{DataError, Location, RecordError};
 pub use loader::{Loader, LoaderState, Order, Shard};
 pub use record::{
     Component, Conversation, CorpusRecord, Document, InstructionRecord, Message, PreferencePair,
-    PromptRecord, Record, ScoreRecord, Translation, TranslationPair, VerifiablePrompt,
-    VerifierCall,
+    PreferenceRecord, PromptRecord, Record, ScoreRecord, Translation, TranslationPair,
+    UnpairedPreference, VerifiablePrompt, VerifierCall,
 };
 pub use source::jsonl::{JsonlSource, OnBadRecord, Part, SkippedRecords};
 pub use tokenizer::{DocumentEnd, DocumentStart, Tokenizer};

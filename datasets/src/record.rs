@@ -6,6 +6,7 @@
 //! | [`TranslationPair`] | `{"source","target","source_lang","target_lang"}` |
 //! | [`Conversation`] | `{"messages":[{"role","content"}]}`, ShareGPT, Alpaca, `{"prompt","completion"}` |
 //! | [`PreferencePair`] | `{"prompt","chosen","rejected"}`, strings or messages |
+//! | [`UnpairedPreference`] | `{"prompt","completion","label"}`, strings or messages |
 //! | [`VerifiablePrompt`] | `{"prompt" or "messages","verifier","args" or "ground_truth"}` |
 //! | [`PromptRecord`] | `{"prompt"}` or `{"messages"}`, for `generate --data` |
 //! | [`ScoreRecord`] | `{"text"}` or `{"messages"}`, for `score --data` |
@@ -19,6 +20,7 @@ mod fields;
 mod message;
 mod preference;
 mod prompt;
+mod unpaired;
 mod verifiable;
 
 pub use conversation::{Conversation, InstructionRecord};
@@ -26,6 +28,7 @@ pub use document::{Component, CorpusRecord, Document, Translation, TranslationPa
 pub use message::Message;
 pub use preference::PreferencePair;
 pub use prompt::{PromptRecord, ScoreRecord};
+pub use unpaired::{PreferenceRecord, UnpairedPreference};
 pub use verifiable::{VerifiablePrompt, VerifierCall};
 
 use crate::error::RecordError;

@@ -10,6 +10,7 @@ mod advantages;
 mod cross_entropy;
 mod denominator;
 mod kl;
+mod off_policy;
 mod policy_gradient;
 pub mod preference;
 mod supervised;
@@ -21,6 +22,7 @@ pub use advantages::{
 pub use cross_entropy::cross_entropy;
 pub use denominator::{Denominator, LossType};
 pub use kl::{KlEstimator, kl};
+pub use off_policy::{GammaShape, gamma_weights, off_policy_mask};
 pub use policy_gradient::{
     HostTokens, ImportanceLevel, PolicyGradientOptions, PolicyGradientStats, PolicyObjective,
     PolicyTokens, policy_gradient, policy_gradient_stats,

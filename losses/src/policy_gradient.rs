@@ -2,6 +2,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 
 use crate::kl::{KlEstimator, kl};
+use crate::off_policy::{GammaShape, gamma_weights, off_policy_mask};
 
 /// What is done with a token's (or a completion's) ratio ρ and advantage A.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,14 @@ pub enum PolicyObjective {
         temperature_pos: f64,
         /// Of the others.
         temperature_neg: f64,
+    },
+    /// φ(w) as a constant, times A·log p, with w the ratio of the whole completion: VESPO,
+    /// [`gamma_weights`].
+    Vespo {
+        /// Of advantages from 0 on.
+        positive: GammaShape,
+        /// Of negative ones.
+        negative: GammaShape,
     },
 }
 
@@ -54,6 +63,9 @@ pub struct PolicyGradientOptions {
     /// Whether the estimate is weighted by the ratio, which makes its gradient, and off the policy
     /// its value, unbiased (DeepSeek-V3.2, arXiv 2512.02556).
     pub use_bias_correction_kl: bool,
+    /// Leaves out bad completions that the policy has left by more than this: see
+    /// [`off_policy_mask`]. Their KL term stays.
+    pub off_policy_mask_threshold: Option<f64>,
 }
 
 /// What the tokens of a batch of completions are compared with. All tensors `[tokens]`.
@@ -102,7 +114,7 @@ pub fn policy_gradient(
         ..
     } = tokens;
     let difference = logprobs.clone() - tokens.old_logprobs.clone();
-    let ratio = at_level(difference, &tokens.lengths, options.level).exp();
+    let ratio = at_level(difference.clone(), &tokens.lengths, options.level).exp();
     let objective = match options.objective {
         PolicyObjective::Clip { delta } => {
             let bounded = match delta {
@@ -126,8 +138,18 @@ pub fn policy_gradient(
             let positive = advantages.clone().greater_elem(0.0);
             gate(temperature_neg).mask_where(positive, gate(temperature_pos)) * advantages.clone()
         }
+        PolicyObjective::Vespo { positive, negative } => {
+            let (difference, advantages) = (difference.clone(), advantages.clone());
+            let lengths = &tokens.lengths;
+            let phi = gamma_weights(difference, advantages.clone(), lengths, positive, negative);
+            phi * advantages * logprobs.clone()
+        }
     };
     let mut per_token = -objective;
+    if let Some(threshold) = options.off_policy_mask_threshold {
+        let mask = off_policy_mask(difference, advantages.clone(), &tokens.lengths, threshold);
+        per_token = per_token * mask;
+    }
     if let Some(keep) = &tokens.keep {
         per_token = per_token * keep.clone();
     }
@@ -142,7 +164,11 @@ pub fn policy_gradient(
 }
 
 /// Differences of log-probabilities as their level has them, a value a token.
-fn at_level(differences: Tensor<1>, lengths: &[usize], level: ImportanceLevel) -> Tensor<1> {
+pub(crate) fn at_level(
+    differences: Tensor<1>,
+    lengths: &[usize],
+    level: ImportanceLevel,
+) -> Tensor<1> {
     if level == ImportanceLevel::Token {
         return differences;
     }
@@ -208,8 +234,8 @@ pub fn policy_gradient_stats(
     let (low, high) = match options.objective {
         PolicyObjective::Cispo => (0.0, options.epsilon_high),
         PolicyObjective::Clip { .. } => (1.0 - options.epsilon, 1.0 + options.epsilon_high),
-        // It has no bounds.
-        PolicyObjective::Sapo { .. } => (0.0, f64::INFINITY),
+        // They have no bounds.
+        PolicyObjective::Sapo { .. } | PolicyObjective::Vespo { .. } => (0.0, f64::INFINITY),
     };
     let mut stats = PolicyGradientStats::default();
     let mut start = 0;
@@ -263,6 +289,7 @@ mod tests {
         beta: 0.0,
         kl: KlEstimator::K3,
         use_bias_correction_kl: false,
+        off_policy_mask_threshold: None,
     };
 
     fn loss_and_gradients(
@@ -302,7 +329,12 @@ mod tests {
             temperature_pos: 1.0,
             temperature_neg: 1.05,
         };
-        for objective in [sapo, PolicyObjective::Cispo] {
+        let shape = |k, lambda| GammaShape { k, lambda };
+        let vespo = PolicyObjective::Vespo {
+            positive: shape(2.0, 3.0),
+            negative: shape(3.0, 2.0),
+        };
+        for objective in [sapo, PolicyObjective::Cispo, vespo] {
             let options = PolicyGradientOptions {
                 objective,
                 epsilon_high: 5.0,

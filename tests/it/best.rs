@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::checkpoints::scratch;
 use crate::golden;
-use crate::program::{conversations, events, text, trainer};
+use crate::program::{conversations, events, prompts, succeed, text, trainer, write};
 
 /// Training lowers the loss, so where more of it is taken to be better, the first evaluation is the
 /// best one.
@@ -72,6 +72,53 @@ fn a_metric_that_nothing_measures_is_refused_with_those_that_are_there() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(metric) && stderr.contains(word), "{stderr}");
+    }
+}
+
+#[test]
+fn the_next_stage_builds_on_the_best_checkpoint_and_else_on_the_newest() {
+    let dir = scratch("best-handed-on");
+    let conversations = conversations(&dir);
+    let documents = write(&dir, "cpt.jsonl", &[r#"{"text": "The old stone tower."}"#]);
+    let (pairs, prompts) = (crate::preference::pairs(&dir), prompts(&dir));
+    let quoted = |path: &Path| format!("{:?}", text(path));
+    let recipe = format!(
+        "model = {}\nmax_steps = 3\nwarmup_ratio = 0\nlearning_rate = 1e-2\nsave_steps = 1\n\
+         [cpt]\ntrain_data = [{}]\n\
+         [sft]\ntrain_data = [{sft}]\neval_data = [{sft}]\neval_steps = 1\n\
+         metric_for_best_model = \"eval/loss\"\ngreater_is_better = true\n\
+         [po]\ntrain_data = [{}]\n\
+         [rl]\ntrain_data = [{}]\nnum_generations = 2\nmax_completion_length = 4\n",
+        quoted(&golden::model_dir("qwen3")),
+        quoted(&documents),
+        quoted(&pairs),
+        quoted(&prompts),
+        sft = quoted(&conversations),
+    );
+    let recipe = write(&dir, "recipe.toml", &[&recipe]);
+    let output = dir.join("run");
+    let mut args = vec![
+        "--stage",
+        "all",
+        "--recipe",
+        text(&recipe),
+        "--device",
+        "cpu",
+    ];
+    args.extend(["--output", text(&output), "--tui", "never"]);
+    succeed(&args);
+    let began_with = |stage: &str| {
+        let manifest =
+            std::fs::read(output.join(stage).join("manifest.json")).expect("it is there");
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["model"].as_str().expect("a folder").to_owned()
+    };
+    for (stage, from) in [
+        ("sft", "cpt/checkpoint-3"),
+        ("po", "sft/checkpoint-1"),
+        ("rl", "po/checkpoint-3"),
+    ] {
+        assert_eq!(began_with(stage), text(&output.join(from)), "{stage}");
     }
 }
 

@@ -100,6 +100,7 @@ fn clipped(epsilon: f64, epsilon_high: f64, beta: f64) -> PolicyGradientOptions 
         beta,
         kl: KlEstimator::K3,
         use_bias_correction_kl: false,
+        off_policy_mask_threshold: None,
     }
 }
 

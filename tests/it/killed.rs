@@ -22,7 +22,7 @@ const STEPS: u64 = 60;
 const SAVE_STEPS: u64 = 4;
 const KILLS: usize = 6;
 
-const STAGES: [Row; 4] = [
+const STAGES: [Row; 5] = [
     Row {
         stage: "cpt",
         family: "qwen2",
@@ -66,6 +66,20 @@ const STAGES: [Row; 4] = [
             "metric_for_best_model=reward",
         ],
     },
+    // Each checkpoint has the samples that were being drawn when it was saved.
+    Row {
+        stage: "rl",
+        family: "qwen2",
+        data: prompts,
+        settings: &[
+            "one_step_off_policy=true",
+            "num_generations=4",
+            "num_iterations=2",
+            "max_completion_length=24",
+            "beta=0.01",
+            "metric_for_best_model=reward",
+        ],
+    },
 ];
 
 #[test]
@@ -76,7 +90,7 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
             "rl" => &["-KILL", "-INT"],
             _ => &["-KILL"],
         };
-        let dir = scratch(&format!("killed-{}", row.stage));
+        let dir = scratch(&format!("killed-{}-{}", row.stage, row.family));
         let whole = dir.join("whole");
         assert!(
             started(row, &dir, &whole)

@@ -446,7 +446,7 @@ fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
     let (data, conversations) = (prompts(&dir), conversations(&dir));
     let model = golden::model_dir("qwen2");
     let sft = format!("sft_data={}", text(&conversations));
-    let variants: [&[&str]; 9] = [
+    let variants: [&[&str]; 11] = [
         &["loss_type=dapo", "dynamic_sampling=3"],
         &[
             "loss_type=grpo",
@@ -463,6 +463,12 @@ fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
             "multi_objective_aggregation=normalize_then_sum",
         ],
         &["loss_type=dapo", &sft],
+        &["loss_type=vespo", "off_policy_mask_threshold=0.0"],
+        &[
+            "loss_type=rloo",
+            "beta=0.1",
+            "mask_truncated_completions=true",
+        ],
     ];
     for (number, variant) in variants.iter().enumerate() {
         let mut losses = Vec::new();

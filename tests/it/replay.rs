@@ -10,13 +10,14 @@ use crate::stage_run;
 
 #[test]
 fn a_step_comes_out_the_same_and_what_differs_is_named() {
-    for (stage, data) in [
-        ("sft", conversations as fn(&Path) -> PathBuf),
-        ("rl", prompts),
+    for (stage, data, more) in [
+        ("sft", conversations as fn(&Path) -> PathBuf, "seed=3"),
+        ("rl", prompts, "seed=3"),
+        ("rl", prompts, "one_step_off_policy=true"),
     ] {
-        let dir = scratch(&format!("replay-{stage}"));
+        let dir = scratch(&format!("replay-{stage}-{more}"));
         let (data, run_dir) = (data(&dir), dir.join("run"));
-        train(stage, &data, &run_dir);
+        train_with(stage, &data, &run_dir, &[more]);
         let before = files(&run_dir);
         // Steps 3 and 5 come right after a checkpoint, 4 and 6 with a step between.
         for step in ["3", "4", "6"] {
@@ -73,7 +74,11 @@ fn what_cannot_be_run_again_is_answered_with_a_sentence() {
 }
 
 fn train(stage: &str, data: &Path, output: &Path) {
-    let settings = [
+    train_with(stage, data, output, &[]);
+}
+
+fn train_with(stage: &str, data: &Path, output: &Path, more: &[&str]) {
+    let mut settings = vec![
         "seed=3",
         "save_steps=2",
         "save_total_limit=0",
@@ -85,6 +90,7 @@ fn train(stage: &str, data: &Path, output: &Path) {
         "packing=true",
         "max_length=64",
     ];
+    settings.extend(more);
     succeed(&stage_run::arguments(
         stage,
         "gemma2",

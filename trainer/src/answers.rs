@@ -18,6 +18,7 @@ use telemetry::Fields;
 use telemetry::event::EvaluationRow;
 
 use crate::TrainError;
+use crate::preflight::spread;
 use crate::stage::{Evaluation, EvaluationSample};
 
 /// Sequences decoded at a time.
@@ -46,10 +47,25 @@ pub struct Question {
     bleu: metrics::Tokenizer,
 }
 
+/// Which of the held-out records are asked, and how they are answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asking {
+    /// Records that are asked.
+    pub count: usize,
+    /// Tokens that a question with the first of its answer may have.
+    pub max_length: usize,
+    /// Tokens after which an answer is cut.
+    pub max_new_tokens: usize,
+    /// Tokens that end an answer.
+    pub stop_tokens: Vec<u32>,
+}
+
 /// Some questions, and how they are answered.
 pub struct Questions {
     /// The questions.
     pub questions: Vec<Question>,
+    /// Further ones that were left out for their length.
+    pub too_long: usize,
     /// Tokens after which an answer is cut.
     pub max_new_tokens: usize,
     /// Tokens that end an answer.
@@ -80,12 +96,11 @@ impl Question {
         translation: Option<&Translation>,
         tokenizer: &ChatTokenizer,
     ) -> Result<Option<Self>, DataError> {
-        let Some((answer, asked)) = messages.split_last() else {
+        if !Self::is_conversation(messages) {
             return Ok(None);
-        };
-        let Some(last) = asked.last().filter(|_| answer.is_supervised()) else {
-            return Ok(None);
-        };
+        }
+        let (answer, asked) = messages.split_last().expect("there are two turns");
+        let last = asked.last().expect("there are two turns");
         let ids = tokenizer.encode_chat(asked, GenerationPrompt::Add)?;
         let target_lang = translation.map(|translation| &*translation.target_lang);
         let group = translation.and_then(|translation| {
@@ -101,6 +116,11 @@ impl Question {
             target_lang: target_lang.map(language_code),
             bleu: target_lang.map_or(metrics::Tokenizer::V13a, bleu_tokenizer),
         }))
+    }
+
+    /// Whether the last turn of a conversation is an answer to those before.
+    pub fn is_conversation(messages: &[Message]) -> bool {
+        messages.len() > 1 && messages.last().is_some_and(Message::is_supervised)
     }
 
     /// A pair as a request of the user's and its answer.
@@ -160,35 +180,62 @@ impl Question {
 }
 
 impl Questions {
-    /// `count` questions spread evenly over the records that are one, all of them where there are
-    /// fewer; answered greedily.
+    /// Questions spread evenly over the records that are one, all of them where there are fewer;
+    /// answered greedily. Only those that are asked are made into tokens. As in training, a question
+    /// that leaves no room for an answer within `max_length` is left out, and counted.
     ///
     /// # Errors
-    /// As `question`; or no record is a question.
+    /// As the closures; no record is a question, or none of the chosen ones fits.
     pub fn spread(
-        count: usize,
-        max_new_tokens: usize,
-        stop_tokens: Vec<u32>,
+        asking: Asking,
         num_records: usize,
+        is_question: impl Fn(usize) -> Result<bool, TrainError>,
         question: impl Fn(usize) -> Result<Option<Question>, TrainError>,
     ) -> Result<Self, TrainError> {
-        let all = (0..num_records)
-            .filter_map(|record| question(record).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        if all.is_empty() {
+        let (count, max_length) = (asking.count, asking.max_length);
+        let mut records = Vec::new();
+        for record in 0..num_records {
+            if is_question(record)? {
+                records.push(record);
+            }
+        }
+        if records.is_empty() {
             return Err(TrainError::Usage(format!(
                 "eval_generate = {count}, but no record of eval_data has an answer to compare \
                  with\nhint: give translation pairs, or conversations that end with the \
                  assistant's turn, or set eval_generate = 0"
             )));
         }
-        let count = count.min(all.len());
-        let chosen = (0..count).map(|i| all[i * all.len() / count].clone());
+        let mut questions = Vec::new();
+        for place in spread(records.len(), count) {
+            questions.extend(question(records[place])?);
+        }
+        let num_chosen = questions.len();
+        questions.retain(|question| question.ids.len() < max_length);
+        if questions.is_empty() {
+            return Err(TrainError::Usage(format!(
+                "eval_generate = {count}: each of the {num_chosen} questions fills max_length = \
+                 {max_length} alone\nhint: raise max_length, or shorten the records of eval_data"
+            )));
+        }
         Ok(Questions {
-            questions: chosen.collect(),
-            max_new_tokens,
-            stop_tokens,
+            too_long: num_chosen - questions.len(),
+            questions,
+            max_new_tokens: asking.max_new_tokens,
+            stop_tokens: asking.stop_tokens,
             sampling: SamplingOptions::GREEDY,
+        })
+    }
+
+    /// The sentence that is true of questions that were left out.
+    pub fn warning(&self, max_length: usize) -> Option<String> {
+        let (left_out, asked) = (self.too_long, self.questions.len());
+        (left_out > 0).then(|| {
+            format!(
+                "{left_out} of {} questions of eval_generate were left out: they leave no room for \
+                 an answer within max_length = {max_length}",
+                left_out + asked
+            )
         })
     }
 
@@ -380,21 +427,62 @@ mod tests {
         assert_eq!(of(&answers.metrics), [0.25, 0.25, 0.25]);
     }
 
+    fn asking(count: usize, max_length: usize) -> Asking {
+        Asking {
+            count,
+            max_length,
+            max_new_tokens: 8,
+            stop_tokens: Vec::new(),
+        }
+    }
+
     #[test]
     fn questions_are_spread_over_the_records_that_are_one() {
         // Of ten records, the even ones ask something.
+        let is_question = |record: usize| Ok(record.is_multiple_of(2));
+        let made = std::cell::Cell::new(0);
         let ask = |record: usize| {
-            let asks = record.is_multiple_of(2);
-            Ok(asks.then(|| question("g", &record.to_string())))
+            made.set(made.get() + 1);
+            Ok(Some(question("g", &record.to_string())))
         };
         let chosen = |count| {
-            let questions = Questions::spread(count, 8, vec![], 10, ask).expect("there are some");
-            let references = questions.questions.into_iter().map(|q| q.reference);
-            references.collect::<Vec<_>>()
+            let questions = Questions::spread(asking(count, 4), 10, is_question, ask);
+            let questions = questions.expect("there are some").questions.into_iter();
+            questions.map(|q| q.reference).collect::<Vec<_>>()
         };
         assert_eq!(chosen(2), ["0", "4"]);
+        assert_eq!(
+            made.get(),
+            2,
+            "only those that are asked are made into tokens"
+        );
         assert_eq!(chosen(9), ["0", "2", "4", "6", "8"]);
-        let none = Questions::spread(2, 8, vec![], 10, |_| Ok(None));
+        let none = Questions::spread(asking(2, 4), 10, |_| Ok(false), ask);
         assert!(matches!(none, Err(TrainError::Usage(_))));
+    }
+
+    #[test]
+    fn a_question_without_room_for_an_answer_is_left_out_and_counted() {
+        // Record i has i tokens.
+        let ask = |record: usize| {
+            Ok(Some(Question {
+                ids: vec![1; record].into(),
+                ..question("g", &record.to_string())
+            }))
+        };
+        let spread = |max_length| Questions::spread(asking(6, max_length), 6, |_| Ok(true), ask);
+        let questions = spread(4).expect("some fit");
+        let asked: Vec<usize> = questions.questions.iter().map(|q| q.ids.len()).collect();
+        assert_eq!((asked, questions.too_long), (vec![0, 1, 2, 3], 2));
+        let warning = questions.warning(4).expect("two are left out");
+        assert!(warning.contains("2 of 6 questions"), "{warning}");
+        assert_eq!(spread(6).expect("all fit").warning(6), None);
+        let ask_long = |record: usize| ask(record + 9);
+        let none = Questions::spread(asking(6, 4), 6, |_| Ok(true), ask_long);
+        let error = none.err().expect("none fits").to_string();
+        assert!(
+            error.contains("max_length = 4") && error.contains("hint: "),
+            "{error}"
+        );
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -43,6 +44,41 @@ pub struct Best {
     pub metric: String,
     /// Its value, a finite one.
     pub value: f64,
+}
+
+/// The checkpoint that a finished run hands on: the best one by its recipe's metric where it keeps one,
+/// else the newest. `None` where none was written.
+///
+/// # Errors
+/// The folder cannot be read, or `best.json` is not what [`BestTracker::write`] writes.
+pub fn result_checkpoint(
+    run_dir: &RunDir,
+    settings: &RunSettings,
+) -> Result<Option<PathBuf>, TrainError> {
+    let newest = run_dir.newest_checkpoint()?.map(|newest| newest.path);
+    let Some(metric) = &settings.metric_for_best_model else {
+        return Ok(newest);
+    };
+    let path = run_dir.best_file();
+    let text = match fs::read_to_string(&path) {
+        // No evaluation had a finite value.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(newest),
+        text => text.map_err(TrainError::io(&path))?,
+    };
+    let best: BestFile = serde_json::from_str(&text)
+        .map_err(|error| TrainError::Checkpoint(format!("{}: {error}", path.display())))?;
+    let saved = run_dir.checkpoint_dir(best.best_global_step);
+    match best.metric_for_best_model == *metric && saved.is_dir() {
+        true => Ok(Some(saved)),
+        false => Ok(newest),
+    }
+}
+
+/// What is read of `best.json`.
+#[derive(Deserialize)]
+struct BestFile {
+    metric_for_best_model: String,
+    best_global_step: u64,
 }
 
 /// Keeps the best evaluation in mind.
@@ -365,8 +401,20 @@ mod tests {
         best.judge(5, Some(&evaluation(2.0))).unwrap();
         best.write(&run_dir).unwrap();
         assert!(!run_dir.best_file().exists());
-        fs::create_dir(run_dir.checkpoint_dir(5)).unwrap();
+        for step in [5, 7] {
+            fs::create_dir(run_dir.checkpoint_dir(step)).unwrap();
+        }
         best.write(&run_dir).unwrap();
+        let handed_on = |assignment: &str| {
+            let checkpoint = result_checkpoint(&run_dir, &settings(&[assignment])).unwrap();
+            checkpoint.unwrap()
+        };
+        let best_5 = handed_on("metric_for_best_model=eval/loss");
+        assert_eq!(best_5, run_dir.checkpoint_dir(5));
+        // Without the metric, or by another one, it is the newest.
+        for other in ["metric_for_best_model=eval/chrf", "seed=1"] {
+            assert_eq!(handed_on(other), run_dir.checkpoint_dir(7));
+        }
         let written = fs::read_to_string(run_dir.best_file()).unwrap();
         assert!(
             written.contains("\"best_model_checkpoint\": \"checkpoint-5\""),

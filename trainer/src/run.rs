@@ -1,5 +1,6 @@
 //! A run: from a resolved recipe and a model folder to its last checkpoint.
 
+mod data_files;
 mod open;
 
 use std::path::{Path, PathBuf};
@@ -13,8 +14,7 @@ use model::{CausalLm, ModelConfig, Trainable};
 use serde_json::Value;
 use telemetry::event;
 use telemetry::{
-    DataFile, Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest,
-    SampleLog, Scalar,
+    Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest, SampleLog, Scalar,
 };
 
 use crate::TrainError;
@@ -37,6 +37,7 @@ use crate::stages::rl::Reference;
 use crate::train_loop::{Ended, Outcome, Training, Until};
 use crate::trainable::trainable;
 use crate::watched::Watch;
+use data_files::DataFiles;
 
 /// The file of what the reference makes of the training pairs.
 const REFERENCE: &str = "reference.jsonl";
@@ -127,6 +128,7 @@ fn run_locked(
         log,
         look: Look::new(recipe, &config, run_dir.path(), &start),
         memory,
+        data_files: DataFiles::default(),
         heartbeat: Heartbeat::start(log, Heartbeat::PERIOD),
         resumed: start
             .checkpoint
@@ -194,6 +196,7 @@ struct Context<'a> {
     log: &'a EventLog,
     look: Look<'a>,
     memory: MemoryPeak,
+    data_files: DataFiles,
     heartbeat: Heartbeat,
     /// Where it goes on from: steps taken, and the stage's state then.
     resumed: Option<(usize, Value)>,
@@ -394,7 +397,7 @@ impl Context<'_> {
             .train_data
             .iter()
             .chain(&recipe.data.eval_data)
-            .map(|path| DataFile::measure(path))
+            .map(|path| self.data_files.measure(path))
             .collect::<Result<_, _>>()?;
         RunManifest {
             version: RunManifest::VERSION,

@@ -131,7 +131,7 @@ impl Ended {
 }
 
 /// Times that a run goes back to one checkpoint for a loss that is not finite.
-const MAX_ROLLBACKS: usize = 3;
+pub(crate) const MAX_ROLLBACKS: usize = 3;
 
 impl Training {
     /// Trains to the last step.

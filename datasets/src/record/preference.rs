@@ -66,7 +66,7 @@ fn answer(fields: &mut Fields, name: &str) -> Result<Vec<Message>, RecordError> 
 }
 
 /// Some data sets repeat the prompt at the head of each answer (UltraFeedback does).
-fn without_prompt(prompt: &[Message], answer: &mut Vec<Message>) {
+pub(super) fn without_prompt(prompt: &[Message], answer: &mut Vec<Message>) {
     if answer.starts_with(prompt) {
         answer.drain(..prompt.len());
     }
@@ -91,7 +91,7 @@ fn shared_prompt(
     Ok(chosen.drain(..shared).collect())
 }
 
-fn check_answer(name: &str, answer: &[Message]) -> Result<(), RecordError> {
+pub(super) fn check_answer(name: &str, answer: &[Message]) -> Result<(), RecordError> {
     if answer.iter().any(Message::is_supervised) {
         return Ok(());
     }

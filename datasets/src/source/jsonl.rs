@@ -68,6 +68,15 @@ struct Line {
 impl<T: Record> JsonlSource<T> {
     /// Opens the files and checks every line. A file without a record is an error, as is a missing one.
     pub fn open(paths: &[PathBuf], on_bad_record: OnBadRecord) -> Result<Self, DataError> {
+        Self::open_checked(paths, on_bad_record, |_| Ok(()))
+    }
+
+    /// As [`open`](Self::open), where a sound record that `check` refuses is a bad one too.
+    pub fn open_checked(
+        paths: &[PathBuf],
+        on_bad_record: OnBadRecord,
+        check: impl Fn(&T) -> Result<(), RecordError>,
+    ) -> Result<Self, DataError> {
         let mut source = Self {
             files: Vec::new(),
             parts: Vec::new(),
@@ -76,12 +85,17 @@ impl<T: Record> JsonlSource<T> {
             record: PhantomData,
         };
         for path in paths {
-            source.add(path.clone(), on_bad_record)?;
+            source.add(path.clone(), on_bad_record, &check)?;
         }
         Ok(source)
     }
 
-    fn add(&mut self, path: PathBuf, on_bad_record: OnBadRecord) -> Result<(), DataError> {
+    fn add(
+        &mut self,
+        path: PathBuf,
+        on_bad_record: OnBadRecord,
+        check: &dyn Fn(&T) -> Result<(), RecordError>,
+    ) -> Result<(), DataError> {
         let unreadable = |source| DataError::Read {
             path: path.clone(),
             source,
@@ -99,7 +113,11 @@ impl<T: Record> JsonlSource<T> {
                 break;
             }
             number += 1;
-            match parse::<T>(&bytes) {
+            let parsed = parse::<T>(&bytes).and_then(|record| match record {
+                Some(record) => check(&record).map(|()| Some(record)),
+                None => Ok(None),
+            });
+            match parsed {
                 Ok(None) => {}
                 Ok(Some(record)) => {
                     let part = self.part_for(&path, record.component());

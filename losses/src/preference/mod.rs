@@ -14,7 +14,7 @@ pub use dpo::{
     aot, apo_down, apo_zero, bco, discopop, dpo, exo, hinge, ipo, nca, robust, sppo_hard,
 };
 pub use kto::{kto_desirable, kto_undesirable};
-pub use reference_free::{arpo, orpo, simpo};
+pub use reference_free::{alphapo_rewards, arpo, orpo, simpo};
 pub use wpo::wpo_weight;
 
 /// The chosen or the rejected answers of some pairs, as a loss sees them. Each `[pairs]`.

@@ -14,6 +14,23 @@ pub fn simpo(mean_margins: Tensor<1>, beta: f64, gamma: f64, label_smoothing: f6
     dpo(mean_margins - gamma / beta, beta, label_smoothing)
 }
 
+/// exp of more than this is not finite in float32 after a few sums.
+const MAX_EXPONENT: f64 = 80.0;
+
+/// AlphaPO's reward in the place of a log-probability: (1 − p^(−α)) / α, which is log p at α = 0
+/// (arXiv 2501.03884, equation 6). The loss is [`simpo`] of its differences, p the geometric mean of
+/// an answer's token probabilities.
+///
+/// # Shapes
+/// - logprobs and the output: `[answers]`
+pub fn alphapo_rewards(logprobs: Tensor<1>, alpha: f64) -> Tensor<1> {
+    if alpha == 0.0 {
+        return logprobs;
+    }
+    let exponent = logprobs.mul_scalar(-alpha).clamp_max(MAX_EXPONENT);
+    (-exponent.exp() + 1.0).div_scalar(alpha)
+}
+
 /// The odds-ratio term of ORPO: −β·log σ(log odds(w) − log odds(l)), where odds(y) = p / (1 − p) of
 /// the geometric mean p of an answer's token probabilities (arXiv 2403.07691, equations 4 and 7).
 /// The whole loss adds the chosen answer's cross-entropy.

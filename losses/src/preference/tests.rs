@@ -67,6 +67,17 @@ fn losses_worked_by_hand() {
 }
 
 #[test]
+fn alphapo_bends_the_log_probability() {
+    // α = 0.5, log p = −2: (1 − e) / 0.5 = −3.4365637; α = −0.5: (1 − 1/e) / −0.5 = −1.2642411.
+    let got = |alpha| host(alphapo_rewards(tensor(&[-2.0]), alpha))[0];
+    assert!((got(0.5) + 3.436_563_7).abs() < 1e-5, "{}", got(0.5));
+    assert!((got(-0.5) + 1.264_241_1).abs() < 1e-6, "{}", got(-0.5));
+    assert_eq!(got(0.0), -2.0);
+    // Near 0 it is near the logarithm: −2 − α·2²/2.
+    assert!((got(0.01) + 2.020_134).abs() < 1e-4, "{}", got(0.01));
+}
+
+#[test]
 fn aot_compares_sorted_lists() {
     // Sorted: (1, 3) and (0, 2): differences 1 and 1.
     let got = host(aot(tensor(&[3.0, 1.0]), tensor(&[0.0, 2.0]), 1.0, 0.0));

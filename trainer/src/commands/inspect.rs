@@ -12,7 +12,7 @@ use crate::preflight::{Findings, look_at_pairs, look_at_prompts, look_at_sequenc
 use crate::recipe::{Recipe, StageSettings, TrainTurns, for_stage};
 use crate::rollout::Prompts;
 use crate::say;
-use crate::stages::preference::pairs::Pairs;
+use crate::stages::preference::pairs::{Pairs, Unpaired};
 use crate::stages::pretraining::Documents;
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Sequences};
@@ -102,8 +102,9 @@ impl Source<'_> {
                 self.supervised(page, &data, settings.max_length, settings.packing)
             }
             StageSettings::Po(settings) => {
-                let pairs = Pairs::open(self.data, ON_BAD_RECORD, dir, start)?;
-                let mut findings = look_at_pairs(&pairs, settings.max_length);
+                let unpaired = Unpaired::of(settings);
+                let pairs = Pairs::open(self.data, ON_BAD_RECORD, unpaired, dir, start)?;
+                let mut findings = look_at_pairs(&pairs, settings);
                 let chat = pairs.tokenizer();
                 self.model_files(&mut findings, chat.tokenizer(), Some(chat));
                 page.findings(&findings);

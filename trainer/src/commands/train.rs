@@ -6,10 +6,11 @@ use kernels::device::{OpenDevice, open};
 use telemetry::RunDir;
 
 use crate::TrainError;
+use crate::best::result_checkpoint;
 use crate::cli::{Resume, StageChoice, TrainArgs};
 use crate::demo::Demo;
 use crate::interrupt;
-use crate::recipe::{RawRecipe, StageName, for_stage, unused_keys};
+use crate::recipe::{RawRecipe, RunSettings, StageName, for_stage, unused_keys};
 use crate::run::{self, RunEnd, RunRequest};
 use crate::say;
 use crate::table;
@@ -57,6 +58,7 @@ fn train(args: &TrainArgs, raw: &RawRecipe, output: &Path) -> Result<(), TrainEr
             }
         }
         let recipe = for_stage(&raw, stage)?;
+        let settings = recipe.run.clone();
         let model_dir = match &previous {
             Some(dir) => dir.clone(),
             None => recipe.require_model()?.to_owned(),
@@ -84,7 +86,7 @@ fn train(args: &TrainArgs, raw: &RawRecipe, output: &Path) -> Result<(), TrainEr
             }
             RunEnd::Trained(_) => {}
         }
-        previous = Some(newest_checkpoint(&dir)?);
+        previous = Some(checkpoint_of(&dir, &settings)?);
     }
     if let Some(checkpoint) = previous {
         say::results(&format!("\n{}\n", checkpoint.display()));
@@ -148,10 +150,10 @@ fn demo_layer(args: &TrainArgs, raw: &mut RawRecipe, stage: StageName, demo: &De
     }
 }
 
-fn newest_checkpoint(dir: &Path) -> Result<PathBuf, TrainError> {
-    let checkpoint = RunDir::open(dir)?.newest_checkpoint()?;
-    let checkpoint = checkpoint.ok_or_else(|| {
+/// What the next stage builds on.
+fn checkpoint_of(dir: &Path, settings: &RunSettings) -> Result<PathBuf, TrainError> {
+    let checkpoint = result_checkpoint(&RunDir::open(dir)?, settings)?;
+    checkpoint.ok_or_else(|| {
         TrainError::Checkpoint(format!("{}: no checkpoint was written", dir.display()))
-    })?;
-    Ok(checkpoint.path)
+    })
 }

@@ -139,6 +139,7 @@ impl Evaluator<'_> {
             .collect::<Result<Vec<_>, TrainError>>()?;
         let questions = Questions {
             questions,
+            too_long: 0,
             max_new_tokens: answering.max_new_tokens,
             stop_tokens: match &chat {
                 Some(chat) => chat.stop_ids(),

@@ -13,7 +13,7 @@ use tui::text::{clean, cut_start};
 use crate::TrainError;
 use crate::preflight::{Findings, spread};
 use crate::rollout::Prompts;
-use crate::stages::preference::pairs::Pairs;
+use crate::stages::preference::pairs::{Pairs, Sides};
 use crate::stages::supervised::{BatchShape, Sequences};
 
 pub use masked_text::{Marking, Stretch, lines, stretches};
@@ -134,7 +134,7 @@ impl Page {
         Ok(())
     }
 
-    /// Preference pairs, each answer with what comes before it.
+    /// Preference records, each answer with what comes before it.
     ///
     /// # Errors
     /// A token cannot be decoded.
@@ -143,14 +143,14 @@ impl Page {
         for index in spread(pairs.len(), self.num_records) {
             let place = shown(&pairs.location(index));
             match pairs.whole(index) {
-                Ok((chosen, rejected)) => {
-                    self.record(&format!("{place} chosen"), tokenizer, chosen, max_length)?;
-                    self.record(
-                        &format!("{place} rejected"),
-                        tokenizer,
-                        rejected,
-                        max_length,
-                    )?;
+                Ok(Sides::Pair(answers)) => {
+                    for (name, answer) in ["chosen", "rejected"].into_iter().zip(answers) {
+                        self.record(&format!("{place} {name}"), tokenizer, answer, max_length)?;
+                    }
+                }
+                Ok(Sides::Unpaired(answer, label)) => {
+                    let place = format!("{place} label {label}");
+                    self.record(&place, tokenizer, answer, max_length)?;
                 }
                 Err(error) => self.unusable(&place, &error),
             }

@@ -80,5 +80,14 @@ fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
             }
         });
     }
+    if let StageSettings::Rl(settings) = &recipe.stage
+        && settings.one_step_off_policy
+    {
+        add("one_step_off_policy = false", &|recipe| {
+            if let StageSettings::Rl(settings) = &mut recipe.stage {
+                settings.one_step_off_policy = false;
+            }
+        });
+    }
     candidates
 }

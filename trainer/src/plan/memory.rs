@@ -452,18 +452,37 @@ impl Items<'_> {
             return;
         };
         let [_, _, keys, _] = widths(&job.config);
+        // A checkpoint waits for it.
+        let is_there = move |moment| match rollout.beside_training {
+            true => moment != Moment::Save,
+            false => moment == Moment::Sampling,
+        };
         let layer = self.number() * rollout.slots * rollout.capacity * keys;
         let layers = job.config.num_hidden_layers as u64;
-        self.add("key-value cache", Place::Device, |moment| match moment {
-            Moment::Sampling => vec![[layer, 2 * layers]],
-            _ => Vec::new(),
+        let when = move |moment, parts: Vec<[u64; 2]>| match is_there(moment) {
+            true => parts,
+            false => Vec::new(),
+        };
+        self.add("key-value cache", Place::Device, move |moment| {
+            when(moment, vec![[layer, 2 * layers]])
         });
         // The product and its float32 form; the soft-cap changes them in place.
         let logits = 4 * rollout.slots * job.config.vocab_size as u64;
-        self.add("logits of a token", Place::Device, |moment| match moment {
-            Moment::Sampling => vec![[logits, 2]],
-            _ => Vec::new(),
+        self.add("logits of a token", Place::Device, move |moment| {
+            when(moment, vec![[logits, 2]])
         });
+        if rollout.beside_training {
+            // The optimizer replaces the weights that sample, where it would change them in place.
+            let trained = 4 * job.num_trained();
+            self.add(
+                "weights that sample",
+                Place::Device,
+                move |moment| match moment {
+                    Moment::Sampling | Moment::Step => vec![[trained, 1]],
+                    _ => Vec::new(),
+                },
+            );
+        }
     }
 
     fn add_saving(&mut self) {

@@ -113,6 +113,35 @@ fn what_is_proposed_is_smaller_and_sorted_by_what_it_saves() {
 }
 
 #[test]
+fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_cache_all_along() {
+    let plan = |text: &str| {
+        let recipe = recipe(text, StageName::Rl);
+        StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda)
+    };
+    let (plain, beside) = (plan(""), plan("one_step_off_policy = true"));
+    let item = |plan: &StagePlan, name: &str, moment| {
+        let items = &plan.memory.items;
+        let item = items.iter().find(|item| item.name == name);
+        item.map_or(0, |item| item.at(moment))
+    };
+    let copy = "weights that sample";
+    assert_eq!(item(&beside, copy, Moment::Step), 4 * 2_614_341_888);
+    assert_eq!(item(&plain, copy, Moment::Step), 0);
+    let cache = "key-value cache";
+    let sampling = item(&plain, cache, Moment::Sampling);
+    assert!(sampling > 0);
+    assert_eq!(item(&beside, cache, Moment::Head), sampling);
+    assert_eq!(item(&plain, cache, Moment::Head), 0);
+    let changes = changes(
+        &recipe("one_step_off_policy = true", StageName::Rl),
+        &shape("tower_plus_2b"),
+        Hardware::Cuda,
+    );
+    let keys = |change: &Change| change.keys == "one_step_off_policy = false";
+    assert!(changes.iter().any(keys));
+}
+
+#[test]
 fn a_stage_fits_up_to_the_last_byte_and_says_what_to_change_beyond() {
     let verdict = |peak| report::Verdict {
         available: DEVICE_GIB * GIB,

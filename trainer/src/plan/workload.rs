@@ -35,6 +35,8 @@ pub struct Rollout {
     pub capacity: u64,
     /// Optimizer steps on each set.
     pub steps: u64,
+    /// Whether it is drawn while a step trains.
+    pub beside_training: bool,
 }
 
 impl Workload {
@@ -74,13 +76,16 @@ impl Workload {
                 Workload {
                     tokens: batch * prompt + answers * completion,
                     supervised: answers * completion,
-                    known_gradients: settings.beta == 0.0 && settings.num_iterations == 1,
+                    known_gradients: settings.beta == 0.0
+                        && settings.num_iterations == 1
+                        && !settings.one_step_off_policy,
                     rollout: Some(Rollout {
                         sequences,
                         tokens: sequences * completion,
                         slots,
                         capacity,
                         steps: settings.num_iterations as u64,
+                        beside_training: settings.one_step_off_policy,
                     }),
                     ..rows(answers, prompt + completion)
                 }

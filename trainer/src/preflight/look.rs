@@ -7,7 +7,7 @@ use telemetry::EventLog;
 use super::{Finding, Findings, Saving, disk_room, look_at_pairs, look_at_sequences, model_files};
 use crate::TrainError;
 use crate::checkpoint::Start;
-use crate::recipe::{Preflight, Recipe};
+use crate::recipe::{PoSettings, Preflight, Recipe};
 use crate::say;
 use crate::stages::preference::pairs::Pairs;
 use crate::stages::supervised::{BatchShape, Sequences};
@@ -59,9 +59,9 @@ impl<'a> Look<'a> {
     ///
     /// # Errors
     /// As [`Findings::verdict`].
-    pub fn at_pairs(&self, pairs: &Pairs, max_length: usize) -> Result<(), TrainError> {
+    pub fn at_pairs(&self, pairs: &Pairs, settings: &PoSettings) -> Result<(), TrainError> {
         self.at_data(|| {
-            let mut findings = look_at_pairs(pairs, max_length);
+            let mut findings = look_at_pairs(pairs, settings);
             let chat = pairs.tokenizer();
             model_files(&mut findings, self.config, chat.tokenizer(), Some(chat));
             findings

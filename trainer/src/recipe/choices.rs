@@ -193,6 +193,8 @@ choices! {
         Sft = "sft",
         /// KTO, each answer by itself.
         Kto = "kto",
+        /// APO-zero, each answer by itself.
+        ApoZeroUnpaired = "apo_zero_unpaired",
         /// CPO.
         Cpo = "cpo",
         /// CPO with the hinge.
@@ -201,6 +203,8 @@ choices! {
         CpoIpo = "cpo_ipo",
         /// SimPO.
         Simpo = "simpo",
+        /// SimPO of AlphaPO's rewards, without cross-entropy.
+        Alphapo = "alphapo",
         /// ORPO.
         Orpo = "orpo",
         /// ARPO, of X-ALMA.
@@ -265,6 +269,8 @@ choices! {
         Cispo = "cispo",
         /// SAPO: a soft gate in place of the clip; averaged as grpo.
         Sapo = "sapo",
+        /// VESPO: a smooth weight of whole completions in place of the clip; the mean over all tokens.
+        Vespo = "vespo",
         /// RLOO: leave-one-out advantages, the ratio of whole completions, KL in the reward.
         Rloo = "rloo",
     }

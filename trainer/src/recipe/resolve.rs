@@ -273,6 +273,14 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
     }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));
+        let step_size =
+            recipe.data.per_device_train_batch_size * recipe.data.gradient_accumulation_steps;
+        if po.loss_type.contains(&PreferenceLossType::Kto) && step_size < 2 {
+            let message = "loss_type = \"kto\" compares answers with those to other prompts of the \
+                           step, and a step has one record";
+            let hint = "raise per_device_train_batch_size or gradient_accumulation_steps";
+            errors.push(RecipeError::new(None, message).hint(hint));
+        }
     }
     if let StageSettings::Rl(rl) = &recipe.stage {
         errors.extend(policy_disagreements(rl));
@@ -405,12 +413,19 @@ fn policy_disagreements(rl: &RlSettings) -> Vec<RecipeError> {
         );
     }
     let rloo = rl.loss_type == PolicyLossType::Rloo;
+    let vespo = rl.loss_type == PolicyLossType::Vespo;
     let sequence = rl.importance_sampling_level == ImportanceSamplingLevel::Sequence;
     let normalize = rl.multi_objective_aggregation == MultiObjectiveAggregation::NormalizeThenSum;
     if rloo && (sequence || normalize) {
         error(
             "loss_type = \"rloo\" has its own ratio and advantages".to_owned(),
             "leave importance_sampling_level and multi_objective_aggregation out",
+        );
+    }
+    if vespo && sequence {
+        error(
+            "loss_type = \"vespo\" takes the ratio of whole completions by itself".to_owned(),
+            "leave importance_sampling_level out",
         );
     }
     errors

@@ -103,7 +103,8 @@ settings! {
         /// The scale of a pair's margin: how strongly the policy is held to the reference.
         beta: f64 = float(Excluded(0.0), Unbounded).default("0.01");
         /// The loss of a pair, or several that are added up. sigmoid is DPO's, and WPO's with
-        /// use_weighting; cpo, simpo, orpo and arpo need no reference.
+        /// use_weighting; cpo, simpo, orpo and arpo need no reference. kto and apo_zero_unpaired also
+        /// take single answers with a label.
         loss_type: Vec<PreferenceLossType> =
             choices(PreferenceLossType::NAMES).default("['sigmoid']");
         /// Weight of each loss of loss_type; none, and each weighs 1.
@@ -127,11 +128,14 @@ settings! {
         rpo_alpha: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// SimPO's target margin.
         simpo_gamma: f64 = float(Included(0.0), Unbounded).default("0.5");
+        /// AlphaPO's bend of the reward in alphapo, simpo and the losses of cpo:
+        /// (1 - p^(-alpha)) / alpha in place of log p, which is 0's.
+        alpha: f64 = float(Unbounded, Unbounded).default("0.0");
         /// DiscoPOP's temperature.
         discopop_tau: f64 = float(Excluded(0.0), Unbounded).default("0.05");
-        /// KTO's weight of chosen answers.
+        /// KTO's weight of chosen answers, and of single ones whose label is true.
         desirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
-        /// KTO's weight of rejected answers.
+        /// KTO's weight of rejected answers, and of single ones whose label is false.
         undesirable_weight: f64 = float(Included(0.0), Unbounded).default("1.0");
         /// Held-out records that the model answers greedily at each evaluation, for chrF and BLEU by
         /// language pair: the chosen answers are taken to be right. 0 generates nothing.
@@ -148,6 +152,10 @@ settings! {
         num_generations: usize = integer(2, MAX_COUNT).default("8");
         /// Optimizer steps on each set of completions.
         num_iterations: usize = integer(1, MAX_COUNT).default("1");
+        /// Sample the completions of the next set on a second thread while the last step on a set
+        /// trains, with the weights from before that step, which the ratios then are to. The same bits
+        /// each time, but not those of a run without; one more copy of the weights that train.
+        one_step_off_policy: bool = boolean().default("false");
         /// Tokens in the longest prompt.
         max_prompt_length: usize = integer(1, MAX_COUNT).default("512");
         /// Tokens after which a completion is cut off.
@@ -175,6 +183,18 @@ settings! {
         sapo_temperature_pos: f64 = float(Excluded(0.0), Unbounded).default("1.0");
         /// SAPO's temperature of negative advantages.
         sapo_temperature_neg: f64 = float(Excluded(0.0), Unbounded).default("1.05");
+        /// VESPO's power of the ratio of completions with an advantage from 0 on: how fast their weight
+        /// falls below a ratio of 1.
+        vespo_k_pos: f64 = float(Included(0.0), Unbounded).default("2.0");
+        /// VESPO's rate of the exponential there: how fast it falls above 1.
+        vespo_lambda_pos: f64 = float(Included(0.0), Unbounded).default("3.0");
+        /// VESPO's power for negative advantages.
+        vespo_k_neg: f64 = float(Included(0.0), Unbounded).default("3.0");
+        /// VESPO's rate for negative advantages.
+        vespo_lambda_neg: f64 = float(Included(0.0), Unbounded).default("2.0");
+        /// Leave completions of a negative advantage out of the loss, but for KL, where the mean over
+        /// their tokens of log p_old - log p is above this (DeepSeek-V3.2); unset, none.
+        off_policy_mask_threshold: Option<f64> = float(Included(0.0), Unbounded);
         /// RLOO: divide advantages by their standard deviation over the step.
         normalize_advantages: bool = boolean().default("false");
         /// How several rewards become one advantage.

@@ -114,6 +114,19 @@ impl RolloutBatch {
         }
     }
 
+    /// Computes what the ratios are measured to, where another policy trains on the batch than this one,
+    /// which sampled it. Returns Σ and maximum of |computed − sampled| log-probability.
+    pub fn set_old_logprobs(&mut self, policy: &CausalLm, temperature: f64) -> (f64, f64) {
+        if self.sequences.is_empty() {
+            return (0.0, 0.0);
+        }
+        let logprobs = supervised_logprobs(policy, &self.tokens(), temperature).logprob();
+        let logprobs = host_values(logprobs);
+        let difference = self.difference_to_sampler(&logprobs);
+        self.old_logprobs = Some(logprobs);
+        difference
+    }
+
     /// Σ (log p − log p_ref) over each completion, of the policy that sampled: its divergence from
     /// the reference, as a reward counts it. Empty without a reference.
     pub fn divergences(&self) -> Vec<f64> {
@@ -128,6 +141,21 @@ impl RolloutBatch {
             divergences.push(pairs.map(|(l, r)| f64::from(*l) - f64::from(*r)).sum());
         }
         divergences
+    }
+
+    /// The reference's values of those completions that `is_kept` says, in order; absent without a
+    /// reference.
+    pub fn reference_logprobs_of(&self, is_kept: &[bool]) -> Option<Vec<f32>> {
+        let mut rest = self.reference_logprobs.as_deref()?;
+        let mut kept = Vec::new();
+        for (sequence, &is_kept) in self.sequences.iter().zip(is_kept) {
+            let (own, others) = rest.split_at(sequence.completion.len());
+            rest = others;
+            if is_kept {
+                kept.extend(own);
+            }
+        }
+        Some(kept)
     }
 
     /// The policy-gradient loss; the first call keeps the log-probabilities as the old ones.
@@ -310,6 +338,22 @@ mod tests {
         let read: RolloutBatch = serde_json::from_str(&json).expect("it reads back");
         let old = read.old_logprobs.expect("they are there");
         assert!(old[0] == -0.5 && old[1].is_nan());
+    }
+
+    #[test]
+    fn the_reference_of_completions_that_are_left_out_is_left_out() {
+        let of = |length: usize| RolloutSequence {
+            prompt: vec![2],
+            completion: vec![5; length],
+            sampler_logprobs: vec![-1.0; length],
+            advantage: 0.0,
+        };
+        let mut batch = RolloutBatch::new(vec![of(2), of(1), of(2)]);
+        let is_kept = [true, false, true];
+        assert_eq!(batch.reference_logprobs_of(&is_kept), None);
+        batch.reference_logprobs = Some(vec![-0.1, -0.2, -0.3, -0.4, -0.5]);
+        let kept = batch.reference_logprobs_of(&is_kept);
+        assert_eq!(kept, Some(vec![-0.1, -0.2, -0.4, -0.5]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use datasets::{AssistantTurns, ChatTokenizer, Loader, OnBadRecord, Order, Shard};
 use model::CausalLm;
-use telemetry::RunDir;
+use telemetry::{DataFile, RunDir};
 
 use super::{Context, MAX_BATCH_SIZE, REFERENCE};
 use crate::TrainError;
@@ -16,13 +16,16 @@ use crate::recipe::{
     TrainTurns,
 };
 use crate::rollout::{Prompts, Sampler, rubric, watched};
-use crate::stages::preference::pairs::Pairs;
-use crate::stages::preference::reference::{ReferenceKey, reference_logprobs, visited};
+use crate::stages::preference::pairs::{Pairs, Unpaired};
+use crate::stages::preference::reference::{
+    Reference as PairReference, ReferenceKey, Wanted, reference_logprobs,
+};
 use crate::stages::preference::{PairData, Preference};
 use crate::stages::pretraining::Documents;
 use crate::stages::rl::{Reference, Rl, SftTerm};
 use crate::stages::sft::Conversations;
 use crate::stages::supervised::{BatchShape, Objective, Sequences, Supervised};
+use crate::train_loop::MAX_ROLLBACKS;
 
 impl Context<'_> {
     fn on_bad_record(&self) -> OnBadRecord {
@@ -50,6 +53,33 @@ impl Context<'_> {
             Some(seed) => Order::Shuffled { seed },
             None => Order::Sequential,
         }
+    }
+
+    /// Where the loader of a run over these pairs stands, and the steps that are still to come with the
+    /// records of each. A run that goes back by itself takes others for the steps that come again.
+    fn steps_to_come(
+        &self,
+        pairs: &Pairs,
+        [batch_size, accumulation]: [usize; 2],
+    ) -> Result<(Loader, [usize; 2]), TrainError> {
+        let (run, step_size) = (&self.recipe.run, batch_size * accumulation);
+        let mut loader = Loader::new(pairs.len(), self.order(), Shard::ALL);
+        let mut taken = 0;
+        if let Some((step, state)) = &self.resumed
+            && let Ok(state) = serde_json::from_value(state.clone())
+        {
+            loader.restore(state)?;
+            taken = *step;
+        }
+        let total = match run.max_steps {
+            0 => (run.num_train_epochs * pairs.len() as f64 / step_size as f64).ceil() as usize,
+            steps => steps,
+        };
+        let times = match run.on_nonfinite {
+            OnNonfinite::Rollback => 1 + MAX_ROLLBACKS,
+            _ => 1,
+        };
+        Ok((loader, [total.saturating_sub(taken) * times, step_size]))
     }
 
     /// Training and held-out sequences of a supervised stage.
@@ -133,36 +163,30 @@ pub(super) fn preference_stage(
         data.per_device_train_batch_size,
         data.gradient_accumulation_steps,
     ];
+    let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
     let open = |paths: &[PathBuf], name: &str| {
         let pairs = Pairs::open(
             paths,
             context.on_bad_record(),
+            Unpaired::of(settings),
             context.model_dir,
             context.document_start,
         )?;
         if name == REFERENCE {
-            context.look.at_pairs(&pairs, settings.max_length)?;
+            context.look.at_pairs(&pairs, settings)?;
         }
-        let mut reference = Vec::new();
+        let mut reference = PairReference::default();
         if with_reference {
-            let kto = settings.loss_type.contains(&PreferenceLossType::Kto);
-            let key = ReferenceKey::measure(context.model_dir, paths, settings, kto, compute)?;
-            let run = &context.recipe.run;
-            // The records that are still to come. A run that goes back by itself has others.
-            let is_known = run.max_steps > 0 && run.on_nonfinite != OnNonfinite::Rollback;
-            let mut count = pairs.len();
-            let mut loader = Loader::new(pairs.len(), context.order(), Shard::ALL);
-            if name == REFERENCE && is_known {
-                let mut taken = 0;
-                if let Some((step, state)) = &context.resumed
-                    && let Ok(state) = serde_json::from_value(state.clone())
-                {
-                    loader.restore(state)?;
-                    taken = *step;
+            let files = paths.iter().map(|path| context.data_files.measure(path));
+            let files: Vec<DataFile> = files.collect::<Result<_, _>>()?;
+            let key = ReferenceKey::measure(context.model_dir, &files, settings, compute)?;
+            let wanted = match name == REFERENCE {
+                true => {
+                    let (loader, steps) = context.steps_to_come(&pairs, batch)?;
+                    Wanted::by_training(&pairs, loader, steps, settings.max_length, kto)?
                 }
-                count = run.max_steps.saturating_sub(taken) * batch[0] * batch[1];
-            }
-            let records = visited(&pairs, loader, count, settings.max_length)?;
+                false => Wanted::by_evaluation(&pairs, settings.max_length, kto)?,
+            };
             // The model is loaded where there is something to compute, and that may take long.
             let load = || {
                 let taken = context.resumed.as_ref().map_or(0, |(step, _)| *step as u64);
@@ -173,7 +197,7 @@ pub(super) fn preference_stage(
                 &run_dir.path().join(name),
                 &key,
                 &pairs,
-                &records,
+                &wanted,
                 data.per_device_train_batch_size,
                 &load,
                 &|| interrupter.should_stop(),

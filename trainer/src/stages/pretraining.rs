@@ -80,6 +80,10 @@ impl Sequences for Documents {
         None
     }
 
+    fn is_question(&self, index: usize) -> Result<bool, TrainError> {
+        Ok(matches!(self.source.get(index)?, CorpusRecord::Pair(_)))
+    }
+
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
         let CorpusRecord::Pair(pair) = self.source.get(index)? else {
             return Ok(None);

@@ -3,19 +3,24 @@
 //! A step samples a group of completions for each prompt, judges them, turns the rewards into
 //! advantages over the group, and takes the clipped policy gradient of the completions' tokens
 //! (`num_iterations` optimizer steps on each set of samples). The sampler is the model itself, so
-//! on the first of those steps the ratio to the sampling policy is 1.
+//! on the first of those steps the ratio to the sampling policy is 1; under `one_step_off_policy` the
+//! samples of a set are drawn while the last step of the set before trains, and the ratio is to the
+//! policy before that step.
 //!
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
 //! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it.
 
+mod ahead;
 mod options;
+mod sample_set;
 mod sft_term;
+
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, TokenBatch};
 use losses::{Denominator, PolicyGradientStats};
 use model::CausalLm;
-use model::generate::SamplingOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telemetry::event::DataSource;
@@ -25,29 +30,27 @@ use crate::TrainError;
 use crate::forward::Forward;
 use crate::monitor::{Part, StepMeter};
 use crate::preflight::{Findings, Probe};
-use crate::recipe::{PolicyLossType, RlSettings, StageName};
-use crate::rollout::{
-    Group, Prompt, Prompts, Rollout, RolloutBatch, RolloutSequence, Sampler, evaluation,
-    rollout_metrics,
-};
+use crate::recipe::{RlSettings, StageName};
+use crate::rollout::{Prompts, RolloutBatch, Sampler, evaluation};
 use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
+use ahead::{Ahead, Worker};
+use sample_set::{Drawing, Place, SampleSet};
 
 pub use sft_term::SftTerm;
 
 /// The stage.
 pub struct Rl {
-    settings: RlSettings,
-    prompts: Prompts,
+    drawing: Arc<Drawing>,
     eval: Option<Prompts>,
-    sampler: Sampler,
     reference: Reference,
     sft: Option<SftTerm>,
     loader: Loader,
     sources: Sources,
-    /// Prompts in a micro-batch, micro-batches in a step.
-    batch: [usize; 2],
-    seed: u64,
+    /// The set after the current one, where it is drawn beside training.
+    ahead: Option<Ahead>,
+    /// Draws it, from the first time on; after `ahead`, which is dropped first.
+    worker: Option<Worker>,
     /// The samples of the current set, while steps on it are left.
     current: Vec<RolloutBatch>,
     denominator: Denominator,
@@ -100,6 +103,9 @@ struct State {
     times_back: u64,
     #[serde(default)]
     taken: Option<u64>,
+    /// Drawn by weights that are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ahead: Option<SampleSet>,
     #[serde(default)]
     sources: SourcesState,
     #[serde(default)]
@@ -131,14 +137,18 @@ impl Rl {
                 num_tokens: 0,
                 max_completion_length: settings.max_completion_length,
             },
-            settings,
-            prompts,
+            drawing: Arc::new(Drawing {
+                settings,
+                prompts,
+                sampler,
+                batch,
+                seed: seed.unwrap_or_default(),
+            }),
             eval,
-            sampler,
             reference,
             sft,
-            batch,
-            seed: seed.unwrap_or_default(),
+            ahead: None,
+            worker: None,
             current: Vec::new(),
             times_back: 0,
             taken: None,
@@ -146,167 +156,74 @@ impl Rl {
         }
     }
 
-    fn sampling(&self, step: u64) -> SamplingOptions {
-        SamplingOptions {
-            temperature: self.settings.temperature,
-            top_k: self.settings.top_k,
-            top_p: self.settings.top_p,
-            // Each step draws its own numbers; 0 is the evaluations'.
-            seed: self.seed.wrapping_mul(0x1_0000_0001).wrapping_add(step),
+    /// Has a set of samples trained on from now on.
+    fn begin_set(&mut self, set: SampleSet, meter: &StepMeter) -> Result<(), TrainError> {
+        self.loader.restore(set.loader)?;
+        for visited in &set.visited {
+            match visited.tokens {
+                Some(tokens) => self.sources.take(visited.part, tokens),
+                None => self
+                    .sources
+                    .leave_out(visited.part, "all rewards alike (dynamic_sampling)"),
+            }
         }
+        meter.add_sampling(set.lengths.iter().cloned());
+        let is_compared = set.sampler_difference.is_some();
+        for batch in &set.batches {
+            let passes = usize::from(batch.reference_logprobs.is_some()) + usize::from(is_compared);
+            for _ in 0..passes {
+                meter.add_forward(&batch.tokens());
+            }
+        }
+        self.denominator.num_tokens = set.num_tokens();
+        self.denominator.num_completions = set.num_completions;
+        self.step.rollouts = set.metrics;
+        self.step.samples = set.samples;
+        self.step.sampler_difference = set.sampler_difference.unwrap_or_default();
+        self.current = set.batches;
+        Ok(())
     }
 
-    /// Samples, judges, and cuts into micro-batches.
-    fn rollout(
+    /// The set that begins with this step: drawn beside the step before, or else now.
+    fn next_set(
         &mut self,
         step: u64,
         model: &CausalLm,
         meter: &StepMeter,
         should_stop: &dyn Fn() -> bool,
-    ) -> Result<(), TrainError> {
-        let [prompts_per_batch, num_batches] = self.batch;
-        let before = self.loader.state();
-        let num_generations = self.settings.num_generations;
-        let wanted = prompts_per_batch * num_batches;
-        let mut sampled: Vec<Group> = Vec::new();
-        let mut kept: Vec<usize> = Vec::new();
-        let mut records: Vec<usize> = Vec::new();
-        for round in 0..=self.settings.dynamic_sampling as u64 {
-            let first = records.len();
-            records.extend((kept.len()..wanted).map(|_| self.loader.next_index()));
-            let prompts = records[first..]
-                .iter()
-                .map(|&record| self.prompts.get(record))
-                .collect::<Result<Vec<Prompt>, _>>()?;
-            let sampling = self.sampling(step ^ (self.times_back << 32) ^ (round << 48));
-            let (sampler, num) = (&self.sampler, num_generations);
-            let drawn = meter.time(Part::Rollout, || {
-                sampler.draw(model, &prompts, num, sampling, should_stop)
-            });
-            let Some(drawn) = drawn else {
-                // The checkpoint that is saved now must not have passed these prompts.
-                self.loader.restore(before)?;
-                return Err(TrainError::Stopped { step: step - 1 });
-            };
-            let judge = || sampler.judge(prompts, num, drawn);
-            for group in meter.time(Part::Reward, judge)? {
-                if self.settings.dynamic_sampling == 0 || !group.has_no_variance() {
-                    kept.push(sampled.len());
-                }
-                sampled.push(group);
-            }
-            if kept.len() == wanted {
-                break;
-            }
+    ) -> Result<SampleSet, TrainError> {
+        let ahead = self.ahead.take().filter(|ahead| ahead.step() == step);
+        if let Some(ahead) = ahead {
+            // What is left of its time is all that the step sees of it.
+            return meter.time(Part::Rollout, || ahead.take());
         }
-        self.count_sources(&records, &sampled, &kept);
-        meter.add_sampling(sampled.iter().map(Group::lengths));
-        self.step.rollouts = rollout_metrics(&sampled);
-        if self.settings.dynamic_sampling > 0 {
-            let fields = &mut self.step.rollouts;
-            fields.set("sampling/groups", sampled.len() as u64);
-            fields.set("sampling/groups_kept", kept.len() as u64);
-        }
-        self.train_on(model, meter, &mut sampled, &kept);
-        self.step.samples = sampled
-            .iter()
-            .enumerate()
-            .map(|(number, group)| group.record(step, number as u64))
-            .collect();
-        Ok(())
+        let place = self.place(step);
+        let reference = self.reference.of(model);
+        let (reference, timed) = (reference.as_ref(), Some(meter));
+        let drawn = self
+            .drawing
+            .draw(&place, model, reference, timed, should_stop)?;
+        // The checkpoint that is saved now has not passed these prompts.
+        drawn.ok_or(TrainError::Stopped { step: step - 1 })
     }
 
-    /// Takes down what became of each record.
-    fn count_sources(&mut self, records: &[usize], sampled: &[Group], kept: &[usize]) {
-        for (at, (&record, group)) in records.iter().zip(sampled).enumerate() {
-            let part = self.prompts.part_of(record);
-            match kept.contains(&at) {
-                true => self.sources.take(part, group.num_tokens()),
-                false => self
-                    .sources
-                    .leave_out(part, "all rewards alike (dynamic_sampling)"),
-            }
+    fn place(&self, step: u64) -> Place {
+        Place {
+            step,
+            times_back: self.times_back,
+            loader: self.loader.clone(),
         }
-    }
-
-    /// Gives the kept groups their advantages and cuts them into micro-batches.
-    fn train_on(
-        &mut self,
-        model: &CausalLm,
-        meter: &StepMeter,
-        sampled: &mut [Group],
-        kept: &[usize],
-    ) {
-        let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
-        let without_adapters;
-        let reference = match &self.reference {
-            Reference::None => None,
-            Reference::Model(reference) => Some(&**reference),
-            Reference::WithoutAdapters => {
-                without_adapters = model.valid().without_adapters();
-                Some(&without_adapters)
-            }
-        };
-        let penalties = match (reference, self.settings.loss_type) {
-            (Some(reference), PolicyLossType::Rloo) => {
-                let penalties = || self.divergence_penalties(&groups, reference);
-                meter.time(Part::Reference, penalties)
-            }
-            _ => Vec::new(),
-        };
-        Group::set_advantages(&mut groups, options::estimator(&self.settings), &penalties);
-        let mut batches = self.micro_batches(&groups);
-        if let Some(reference) = reference {
-            meter.time(Part::Reference, || {
-                for batch in &mut batches {
-                    batch.set_reference(reference, self.settings.temperature);
-                    meter.add_forward(&batch.tokens());
-                }
-            });
-        }
-        self.current = batches;
-        let sequences = self.current.iter().flat_map(|batch| &batch.sequences);
-        self.denominator.num_tokens = sequences.map(|s| s.completion.len()).sum();
-        self.denominator.num_completions = groups.len() * self.settings.num_generations;
-        for (&at, group) in kept.iter().zip(groups) {
-            sampled[at] = group;
-        }
-    }
-
-    /// RLOO's β times each completion's divergence from the reference, a row a group.
-    fn divergence_penalties(&self, groups: &[Group], reference: &CausalLm) -> Vec<Vec<f64>> {
-        let of_group = |group: &Group| {
-            let sequences = group.rollouts.iter().map(|r| sequence(&group.prompt, r));
-            let mut batch = RolloutBatch::new(sequences.collect());
-            batch.set_reference(reference, self.settings.temperature);
-            let divergences = batch.divergences().into_iter();
-            divergences.map(|d| self.settings.beta * d).collect()
-        };
-        groups.iter().map(of_group).collect()
-    }
-
-    fn micro_batches(&self, groups: &[Group]) -> Vec<RolloutBatch> {
-        let batches = groups.chunks(self.batch[0]);
-        batches.map(|groups| self.micro_batch(groups)).collect()
-    }
-
-    fn micro_batch(&self, groups: &[Group]) -> RolloutBatch {
-        let sequences = groups
-            .iter()
-            .flat_map(|group| group.rollouts.iter().map(move |r| (&group.prompt, r)))
-            .filter(|(_, rollout)| rollout.finished() || !self.settings.mask_truncated_completions)
-            .map(|(prompt, rollout)| sequence(prompt, rollout))
-            .collect();
-        RolloutBatch::new(sequences)
     }
 }
 
-fn sequence(prompt: &Prompt, rollout: &Rollout) -> RolloutSequence {
-    RolloutSequence {
-        prompt: prompt.ids.to_vec(),
-        completion: rollout.completion.tokens.clone(),
-        sampler_logprobs: rollout.completion.logprobs.clone(),
-        advantage: rollout.advantage,
+impl Reference {
+    /// The model that it is, beside this policy; its tensors are shared.
+    fn of(&self, policy: &CausalLm) -> Option<CausalLm> {
+        match self {
+            Reference::None => None,
+            Reference::Model(reference) => Some((**reference).clone()),
+            Reference::WithoutAdapters => Some(policy.valid().without_adapters()),
+        }
     }
 }
 
@@ -318,8 +235,9 @@ impl Stage for Rl {
     }
 
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
-        let per_set = (self.batch[0] * self.batch[1]) as f64;
-        Ok(self.prompts.len() as f64 / per_set * self.settings.num_iterations as f64)
+        let per_set = (self.drawing.batch[0] * self.drawing.batch[1]) as f64;
+        Ok(self.drawing.prompts.len() as f64 / per_set
+            * self.drawing.settings.num_iterations as f64)
     }
 
     fn probe(
@@ -329,9 +247,9 @@ impl Stage for Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Option<Findings>, TrainError> {
         let probe = Probe {
-            prompts: &self.prompts,
-            sampler: &self.sampler,
-            settings: &self.settings,
+            prompts: &self.drawing.prompts,
+            sampler: &self.drawing.sampler,
+            settings: &self.drawing.settings,
         };
         probe.run(model, clock, should_stop).map(Some)
     }
@@ -344,9 +262,18 @@ impl Stage for Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
-        let is_due = (step - 1).is_multiple_of(self.settings.num_iterations as u64);
+        let iterations = self.drawing.settings.num_iterations as u64;
+        let is_due = (step - 1).is_multiple_of(iterations);
         if is_due || self.current.is_empty() {
-            self.rollout(step, model, meter, should_stop)?;
+            let set = self.next_set(step, model, meter, should_stop)?;
+            self.begin_set(set, meter)?;
+        }
+        if self.drawing.settings.one_step_off_policy && step.is_multiple_of(iterations) {
+            let (drawing, policy) = (self.drawing.clone(), model.valid());
+            let reference = self.reference.of(model);
+            let place = self.place(step + 1);
+            let worker = self.worker.get_or_insert_with(Worker::start);
+            self.ahead = Some(worker.begin(drawing, place, policy, reference));
         }
         let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
         if let Some(sft) = &mut self.sft {
@@ -370,7 +297,7 @@ impl Stage for Rl {
         if batch.sequences.is_empty() {
             return None;
         }
-        let options = options::loss_options(&self.settings, self.denominator);
+        let options = options::loss_options(&self.drawing.settings, self.denominator);
         let measured = batch.loss(forward, &options);
         let record = &mut self.step;
         record.stats = record.stats.plus(measured.stats);
@@ -406,7 +333,7 @@ impl Stage for Rl {
             fields.set("kl", record.stats.kl / tokens);
         }
         // With top-k or top-p the sampler's distribution is another one than training's.
-        let whole = self.settings.top_k == 0 && self.settings.top_p >= 1.0;
+        let whole = self.drawing.settings.top_k == 0 && self.drawing.settings.top_p >= 1.0;
         if whole && !record.samples.is_empty() {
             let (sum, max) = record.sampler_difference;
             fields.set("sampling/logp_difference/mean", sum / tokens);
@@ -427,28 +354,30 @@ impl Stage for Rl {
         let Some(eval) = &self.eval else {
             return Ok(None);
         };
-        let count = eval.len().min(self.settings.eval_prompts);
+        let count = eval.len().min(self.drawing.settings.eval_prompts);
         let prompts = (0..count)
             .map(|index| eval.get(index))
             .collect::<Result<Vec<_>, _>>()?;
-        let sampling = self.sampling(0);
+        let sampling = self.drawing.sampling(0);
         let groups = self
+            .drawing
             .sampler
             .sample(model, prompts, 1, sampling, should_stop)?;
         Ok(groups.map(|groups| evaluation(&groups)))
     }
 
     fn went_back(&mut self) {
+        self.ahead = None;
         self.current.clear();
         self.times_back += 1;
     }
 
     fn warnings(&self) -> Vec<String> {
-        match self.prompts.num_too_long() {
+        match self.drawing.prompts.num_too_long() {
             0 => Vec::new(),
             n => vec![format!(
                 "{n} prompts were left out: longer than max_prompt_length = {}",
-                self.prompts.max_prompt_length()
+                self.drawing.prompts.max_prompt_length()
             )],
         }
     }
@@ -460,7 +389,7 @@ impl Stage for Rl {
     }
 
     fn state(&self) -> Value {
-        let iterations = self.settings.num_iterations as u64;
+        let iterations = self.drawing.settings.num_iterations as u64;
         let is_used_up = self
             .taken
             .is_some_and(|taken| taken.is_multiple_of(iterations));
@@ -478,6 +407,7 @@ impl Stage for Rl {
             sft: self.sft.as_ref().map(SftTerm::state),
             times_back: self.times_back,
             taken: self.taken,
+            ahead: self.ahead.as_ref().and_then(Ahead::wait),
             sources: self.sources.state(),
             sft_sources: self.sft.as_ref().map(SftTerm::counted).unwrap_or_default(),
         };
@@ -493,6 +423,7 @@ impl Stage for Rl {
         }
         self.sources.restore(state.sources);
         self.current = state.current;
+        self.ahead = state.ahead.map(Ahead::known);
         self.times_back = state.times_back;
         self.taken = state.taken;
         [

@@ -86,6 +86,15 @@ impl Sequences for Conversations {
         Some(&self.tokenizer)
     }
 
+    fn is_question(&self, index: usize) -> Result<bool, TrainError> {
+        Ok(match self.source.get(index)? {
+            InstructionRecord::Conversation(conversation) => {
+                Question::is_conversation(&conversation.messages)
+            }
+            InstructionRecord::Pair(_) => true,
+        })
+    }
+
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError> {
         let question = match self.source.get(index)? {
             InstructionRecord::Conversation(conversation) => {

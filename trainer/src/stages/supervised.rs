@@ -17,7 +17,7 @@ use telemetry::Fields;
 use telemetry::event::{DataSource, EvaluationRow};
 
 use crate::TrainError;
-use crate::answers::Questions;
+use crate::answers::{Asking, Questions};
 use crate::forward::{Forward, supervised_logprobs};
 use crate::monitor::StepMeter;
 use crate::preflight::spread;
@@ -134,9 +134,15 @@ impl Supervised {
         max_new_tokens: usize,
     ) -> Result<Self, TrainError> {
         if let Some(eval) = self.eval.as_ref().filter(|_| count > 0) {
-            let (len, stop_tokens) = (eval.len(), eval.stop_tokens());
+            let asking = Asking {
+                count,
+                max_length: self.shape.max_length,
+                max_new_tokens,
+                stop_tokens: eval.stop_tokens(),
+            };
+            let is_question = |index| eval.is_question(index);
             let question = |index| eval.question(index);
-            let questions = Questions::spread(count, max_new_tokens, stop_tokens, len, question)?;
+            let questions = Questions::spread(asking, eval.len(), is_question, question)?;
             self.questions = Some(questions);
         }
         Ok(self)
@@ -358,7 +364,9 @@ impl Stage for Supervised {
         let length = self.shape.max_length;
         let why = format!("nothing in their first {length} tokens is supervised");
         let (num_skipped, report) = (self.train.skipped().total(), self.truncation.report());
-        left_out("records", num_skipped, &report, length, &why)
+        let mut sentences = left_out("records", num_skipped, &report, length, &why);
+        sentences.extend(self.questions.iter().filter_map(|q| q.warning(length)));
+        sentences
     }
 
     fn state(&self) -> Value {

@@ -167,3 +167,22 @@ fn a_file_whose_every_line_is_skipped_is_an_error_that_says_how_many() {
         .to_string();
     assert!(error.contains("all of its 2 lines were skipped"), "{error}");
 }
+
+#[test]
+fn a_record_that_a_check_refuses_is_a_bad_line_like_any_other() {
+    let file = TempFile::new("checked", b"{\"text\": \"a\"}\n{\"text\": \"bb\"}\n");
+    let check = |document: &Document| match document.text.len() {
+        1 => Ok(()),
+        _ => Err(RecordError::field("text", "a letter", "two")),
+    };
+    let open = |on_bad_record| {
+        JsonlSource::<Document>::open_checked(std::slice::from_ref(&file.0), on_bad_record, check)
+    };
+    let error = open(OnBadRecord::Error).err().unwrap().to_string();
+    assert!(
+        error.contains(":2: field `text`: expected a letter, found two"),
+        "{error}"
+    );
+    let source = open(OnBadRecord::Skip).unwrap();
+    assert_eq!((source.len(), source.skipped().total()), (1, 1));
+}

@@ -255,6 +255,10 @@ pub(super) const ROWS: &[Row] = &[
     (&["repetition_penalty"], Key("repetition_penalty")),
     (&["delta"], Key("delta")),
     (
+        &["off_policy_mask_threshold"],
+        Key("off_policy_mask_threshold"),
+    ),
+    (
         &["importance_sampling_level"],
         Key("importance_sampling_level"),
     ),
@@ -320,6 +324,7 @@ const TELLING: &[(StageName, &[&str])] = &[
             "steps_per_generation",
             "use_vllm",
             "mask_truncated_completions",
+            "off_policy_mask_threshold",
         ],
     ),
     (
@@ -334,6 +339,10 @@ const TELLING: &[(StageName, &[&str])] = &[
             "label_smoothing",
             "beta",
             "loss_weights",
+            "desirable_weight",
+            "undesirable_weight",
+            "cpo_alpha",
+            "simpo_gamma",
         ],
     ),
     (

@@ -14,6 +14,7 @@ fn the_schema_and_the_structs_have_the_same_keys() {
         recipe.run.greater_is_better = Some(false);
         if let StageSettings::Rl(rl) = &mut recipe.stage {
             rl.delta = Some(2.0);
+            rl.off_policy_mask_threshold = Some(0.5);
             rl.watch_metric = Some("chrf".into());
         }
         let keys = schema::groups(stage)

@@ -6,24 +6,53 @@ use super::objective::{AnswerValues, PairValues};
 use crate::recipe::PoSettings;
 
 /// What pairs say of the policy, under TRL's names. An answer's reward is β times its log-ratio, or
-/// without a reference β times its log-probability.
+/// without a reference β times its log-probability. What no answer of these says is left out.
 pub(super) fn pair_metrics(settings: &PoSettings, pairs: &[PairValues]) -> Fields {
-    let mean = |value: &dyn Fn(&PairValues) -> f64| {
-        pairs.iter().map(value).sum::<f64>() / pairs.len() as f64
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+        (count > 0).then(|| sum / f64::from(count))
     };
     let reward =
         |answer: &AnswerValues| settings.beta * (answer.weighted_logprob - answer.reference);
-    let margin = |pair: &PairValues| reward(&pair.chosen) - reward(&pair.rejected);
-    let mut fields = Fields::new()
-        .with("rewards/chosen", mean(&|pair| reward(&pair.chosen)))
-        .with("rewards/rejected", mean(&|pair| reward(&pair.rejected)))
-        .with("rewards/margins", mean(&margin))
-        .with(
-            "rewards/accuracies",
-            mean(&|pair| f64::from(u8::from(margin(pair) > 0.0))),
-        )
-        .with("logps/chosen", mean(&|pair| pair.chosen.logprob))
-        .with("logps/rejected", mean(&|pair| pair.rejected.logprob));
+    let chosen = || pairs.iter().map(|pair| pair.chosen).filter(is_there);
+    let rejected = || pairs.iter().map(|pair| pair.rejected).filter(is_there);
+    let margins = || {
+        let whole = pairs
+            .iter()
+            .filter(|pair| is_there(&pair.chosen) && is_there(&pair.rejected));
+        whole.map(|pair| reward(&pair.chosen) - reward(&pair.rejected))
+    };
+    let rewards = [
+        mean(&mut chosen().map(|answer| reward(&answer))),
+        mean(&mut rejected().map(|answer| reward(&answer))),
+    ];
+    // Single answers have no margin of their own: TRL's is that of the means.
+    let margin = match margins().count() == pairs.len() {
+        true => mean(&mut margins()),
+        false => rewards[0]
+            .zip(rewards[1])
+            .map(|(chosen, rejected)| chosen - rejected),
+    };
+    let accuracy = mean(&mut margins().map(|margin| f64::from(u8::from(margin > 0.0))));
+    let mut fields = Fields::new();
+    for (name, value) in [
+        ("rewards/chosen", rewards[0]),
+        ("rewards/rejected", rewards[1]),
+        ("rewards/margins", margin),
+        ("rewards/accuracies", accuracy),
+        (
+            "logps/chosen",
+            mean(&mut chosen().map(|answer| answer.logprob)),
+        ),
+        (
+            "logps/rejected",
+            mean(&mut rejected().map(|answer| answer.logprob)),
+        ),
+    ] {
+        if let Some(value) = value {
+            fields.set(name, value);
+        }
+    }
     if settings.use_weighting {
         let weights = pairs.iter().map(|pair| pair.weight);
         // f64::min would leave out a NaN, which has to be seen.
@@ -33,8 +62,14 @@ pub(super) fn pair_metrics(settings: &PoSettings, pairs: &[PairValues]) -> Field
                 false => weight,
             }
         });
-        fields.set("weights/mean", mean(&|pair| pair.weight));
+        if let Some(mean) = mean(&mut pairs.iter().map(|pair| pair.weight)) {
+            fields.set("weights/mean", mean);
+        }
         fields.set("weights/min", least);
     }
     fields
+}
+
+fn is_there(answer: &AnswerValues) -> bool {
+    answer.length > 0
 }

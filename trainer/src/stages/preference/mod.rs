@@ -1,4 +1,5 @@
-//! Preference optimization: WPO, and the other losses of chosen and rejected answers.
+//! Preference optimization: WPO, and the other losses of chosen and rejected answers, and of single
+//! ones with a label.
 //!
 //! A step runs its pairs forward, sums each answer's log-probabilities, and has the
 //! [`objective`](objective::objective) say on the host what the loss is and how it changes with each of them; that is what
@@ -11,7 +12,7 @@ pub mod reference;
 pub mod values;
 
 use burn::tensor::Tensor;
-use datasets::{Loader, LoaderState, Order, Shard, Truncation};
+use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, Truncation};
 use kernels::Logprobs;
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use telemetry::Fields;
 use telemetry::event::DataSource;
 
 use crate::TrainError;
-use crate::answers::Questions;
+use crate::answers::{Asking, Questions};
 use crate::forward::{Forward, constant, supervised_logprobs};
 use crate::monitor::{Part, StepMeter};
 use crate::recipe::{PoSettings, PreferenceLossType, StageName};
@@ -30,15 +31,15 @@ use crate::stages::left_out::left_out;
 use metrics::pair_metrics;
 use objective::{PairValues, StepCounts, objective};
 use pairs::{Pair, PairBatch, Pairs};
-use reference::{ReferenceLogprobs, mismatched_of, of_sequences};
+use reference::{Mismatch, Reference, mismatches, of_sequences};
 use values::{RowStatistics, pair_values, token_slopes};
 
 /// Pairs with what their reference gives them.
 pub struct PairData {
     /// The pairs.
     pub pairs: Pairs,
-    /// By record; empty where no loss asks for a reference.
-    pub reference: Vec<ReferenceLogprobs>,
+    /// What the losses compare with.
+    pub reference: Reference,
 }
 
 /// The stage.
@@ -106,6 +107,7 @@ impl Preference {
             batch,
             counts: StepCounts {
                 num_pairs: 1,
+                num_answers: 1,
                 num_chosen_tokens: 1,
                 drift: 0.0,
             },
@@ -120,13 +122,16 @@ impl Preference {
     pub fn with_questions(mut self) -> Result<Self, TrainError> {
         let count = self.settings.eval_generate;
         if let Some(PairData { pairs, .. }) = self.eval.as_ref().filter(|_| count > 0) {
-            self.questions = Some(Questions::spread(
+            let asking = Asking {
                 count,
-                self.settings.eval_max_new_tokens,
-                pairs.tokenizer().stop_ids(),
-                pairs.len(),
-                |record| pairs.question(record),
-            )?);
+                max_length: self.settings.max_length,
+                max_new_tokens: self.settings.eval_max_new_tokens,
+                stop_tokens: pairs.tokenizer().stop_ids(),
+            };
+            let is_question = |record| pairs.is_question(record);
+            let question = |record| pairs.question(record);
+            let questions = Questions::spread(asking, pairs.len(), is_question, question)?;
+            self.questions = Some(questions);
         }
         Ok(self)
     }
@@ -182,7 +187,8 @@ impl PairData {
         row: &RowStatistics,
         batch: &PairBatch,
     ) -> Vec<PairValues> {
-        let reference = |record: usize| self.reference.get(record).copied().unwrap_or_default();
+        let logprobs = &self.reference.logprobs;
+        let reference = |record: usize| logprobs.get(record).copied().unwrap_or_default();
         let spans = batch.pairs.iter();
         spans
             .map(|span| pair_values(settings, row, span, reference(span.record)))
@@ -291,7 +297,7 @@ impl Stage for Preference {
         let mut truncation = Truncation::new(self.settings.max_length);
         let mut values = Vec::new();
         let mut drift_pairs = Vec::new();
-        let mut chosen_tokens = 0;
+        let mut of_batches = Vec::new();
         for first in (0..eval.pairs.len()).step_by(self.batch[0]) {
             if should_stop() {
                 return Ok(None);
@@ -307,18 +313,17 @@ impl Stage for Preference {
             let statistics = supervised_logprobs(&model, &batch.tokens, 1.0);
             let row = row_statistics(&statistics, self.settings.use_weighting);
             values.extend(eval.values(&self.settings, &row, &batch));
-            chosen_tokens += counts([&batch]).num_chosen_tokens;
             if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
                 drift_pairs.extend(pairs);
             }
+            of_batches.push(batch);
         }
         if values.is_empty() {
             return Err(nothing_supervised());
         }
         let counts = StepCounts {
-            num_pairs: values.len(),
-            num_chosen_tokens: chosen_tokens,
             drift: drift(&self.settings, eval, &model, &drift_pairs, self.batch[0])?,
+            ..counts(&of_batches)
         };
         let loss = objective(&self.settings, &values, counts).loss;
         let mut metrics = Fields::new().with("loss", loss);
@@ -344,7 +349,9 @@ impl Stage for Preference {
         let length = self.settings.max_length;
         let why = format!("of one of their answers nothing is within max_length = {length}");
         let (num_skipped, report) = (self.train.pairs.skipped().total(), self.truncation.report());
-        left_out("pairs", num_skipped, &report, length, &why)
+        let mut sentences = left_out("pairs", num_skipped, &report, length, &why);
+        sentences.extend(self.questions.iter().filter_map(|q| q.warning(length)));
+        sentences
     }
 
     fn sources(&self) -> Vec<DataSource> {
@@ -367,7 +374,7 @@ impl Stage for Preference {
     }
 }
 
-/// KTO's z: max(0, the mean log-ratio of answers to other prompts).
+/// KTO's z: max(0, the mean log-ratio of answers to other prompts of the same step).
 fn drift(
     settings: &PoSettings,
     data: &PairData,
@@ -376,30 +383,41 @@ fn drift(
     batch_size: usize,
 ) -> Result<f64, TrainError> {
     let model = model.valid();
-    let mut sums = Vec::new();
-    for pairs in pairs.chunks(batch_size) {
-        let mut sequences = Vec::new();
-        for pair in pairs {
-            if let Some(sequence) = mismatched_of(&data.pairs, pair, settings.max_length)? {
-                sequences.push((pair.record, sequence));
-            }
-        }
-        sums.extend(of_sequences(&model, sequences));
-    }
-    let ratios = sums
+    let records: Vec<usize> = pairs.iter().map(|pair| pair.record).collect();
+    let pairings: Vec<Mismatch> = mismatches(&records).collect();
+    let before = pairs.iter().cycle().skip(pairs.len().saturating_sub(1));
+    let groups: Vec<Vec<SupervisedTokens>> = pairs
         .iter()
-        .map(|&(record, sum)| sum - f64::from(data.reference[record].mismatched));
-    Ok((ratios.sum::<f64>() / sums.len().max(1) as f64).max(0.0))
+        .zip(before)
+        .map(|(pair, before)| pair.mismatched(before, settings.max_length))
+        .collect();
+    let num_answers: usize = groups.iter().map(Vec::len).sum();
+    let sums = groups.chunks(batch_size);
+    let sums = sums.flat_map(|groups| of_sequences(&model, groups));
+    let reference = |pairing| {
+        // One that no one computed is NaN, which shows.
+        let known = data.reference.mismatched.get(pairing);
+        f64::from(known.copied().unwrap_or(f32::NAN))
+    };
+    let ratios = sums
+        .zip(&pairings)
+        .map(|(sum, pairing)| sum - reference(pairing));
+    let mean = ratios.sum::<f64>() / num_answers.max(1) as f64;
+    // f64::max would make 0 of a NaN.
+    Ok(if mean < 0.0 { 0.0 } else { mean })
 }
 
 fn counts<'a>(batches: impl IntoIterator<Item = &'a PairBatch>) -> StepCounts {
     let mut counts = StepCounts {
         num_pairs: 0,
+        num_answers: 0,
         num_chosen_tokens: 0,
         drift: 0.0,
     };
     for span in batches.into_iter().flat_map(|batch| &batch.pairs) {
+        let there = |answer: &std::ops::Range<usize>| usize::from(!answer.is_empty());
         counts.num_pairs += 1;
+        counts.num_answers += there(&span.chosen) + there(&span.rejected);
         counts.num_chosen_tokens += span.chosen.len();
     }
     counts
@@ -417,8 +435,8 @@ fn row_statistics(statistics: &Logprobs, with_collisions: bool) -> RowStatistics
 
 fn nothing_supervised() -> TrainError {
     TrainError::NothingToTrain(
-        "no pair has a supervised token of both answers within max_length\nhint: raise max_length, \
-         or check the data with a few pairs"
+        "no record has a supervised token of each of its answers within max_length\nhint: raise \
+         max_length, or check the data with a few records"
             .to_owned(),
     )
 }

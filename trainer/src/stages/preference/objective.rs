@@ -1,4 +1,4 @@
-//! The loss of some pairs and its slope by each answer's log-probability, on the host: a few numbers
+//! The loss of some pairs, or single answers, and its slope by each answer's log-probability, on the host: a few numbers
 //! a pair, whatever the model's size. Formulas are in [`losses::preference`].
 
 use burn::tensor::{Device, Tensor};
@@ -15,11 +15,11 @@ pub struct AnswerValues {
     pub weighted_logprob: f64,
     /// The reference's `weighted_logprob`; 0 where there is none.
     pub reference: f64,
-    /// Supervised tokens.
+    /// Supervised tokens; 0 of an answer that is not there.
     pub length: usize,
 }
 
-/// What a loss takes of a pair.
+/// What a loss takes of a pair, or of a single answer in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PairValues {
     /// Of the preferred answer.
@@ -42,8 +42,10 @@ pub struct Slope {
 /// Counts of the whole optimizer step, which the losses of its micro-batches are divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepCounts {
-    /// Pairs.
+    /// Pairs and single answers.
     pub num_pairs: usize,
+    /// Answers, two a pair.
+    pub num_answers: usize,
     /// Supervised tokens of the chosen answers.
     pub num_chosen_tokens: usize,
     /// KTO's z: how far the policy has moved on answers to other prompts.
@@ -82,7 +84,7 @@ pub fn objective(settings: &PoSettings, pairs: &[PairValues], counts: StepCounts
             .logprobs
             .clone()
             .sum()
-            .div_scalar(counts.num_chosen_tokens as f64)
+            .div_scalar(counts.num_chosen_tokens.max(1) as f64)
     };
 
     let mut loss = Tensor::<1>::zeros([1], &device);
@@ -91,6 +93,7 @@ pub fn objective(settings: &PoSettings, pairs: &[PairValues], counts: StepCounts
         let share = settings.loss_weights.get(index).copied().unwrap_or(1.0);
         let alpha = match kind {
             PreferenceLossType::Sft => 1.0,
+            PreferenceLossType::Alphapo => 0.0,
             kind if kind.needs_reference() => settings.rpo_alpha,
             _ => settings.cpo_alpha,
         };
@@ -162,8 +165,9 @@ fn pair_loss(
         divergence_scores(w(), divergence) / chosen.lengths.clone()
             - divergence_scores(l(), divergence) / rejected.lengths.clone()
     };
-    let plain_margins = || chosen.logprobs.clone() - rejected.logprobs.clone();
-    let plain_mean_margins = || chosen.mean_logprobs() - rejected.mean_logprobs();
+    let bent = |logprobs: Tensor<1>| preference::alphapo_rewards(logprobs, settings.alpha);
+    let plain_margins = || bent(chosen.logprobs.clone()) - bent(rejected.logprobs.clone());
+    let plain_mean_margins = || bent(chosen.mean_logprobs()) - bent(rejected.mean_logprobs());
     match kind {
         Loss::Sigmoid => dpo(margins(), beta, smoothing),
         Loss::SigmoidNorm => dpo(mean_margins(), beta, smoothing),
@@ -182,17 +186,23 @@ fn pair_loss(
             preference::aot(policy_margins, reference_margins.clone(), beta, smoothing)
         }
         Loss::AotUnpaired => preference::aot(w(), l(), beta, smoothing),
-        Loss::Kto => {
-            // Two answers a pair, and the mean is over answers.
-            let desirable = preference::kto_desirable(w(), counts.drift, beta);
-            let undesirable = preference::kto_undesirable(l(), counts.drift, beta);
-            desirable.mul_scalar(settings.desirable_weight / 2.0)
-                + undesirable.mul_scalar(settings.undesirable_weight / 2.0)
+        Loss::Kto | Loss::ApoZeroUnpaired => {
+            let z = match kind {
+                Loss::Kto => counts.drift,
+                _ => 0.0,
+            };
+            let there = |answers: &Answers| answers.lengths.clone().greater_elem(0.0).float();
+            let desirable = preference::kto_desirable(w(), z, beta) * there(chosen);
+            let undesirable = preference::kto_undesirable(l(), z, beta) * there(rejected);
+            let of_pair = desirable.mul_scalar(settings.desirable_weight)
+                + undesirable.mul_scalar(settings.undesirable_weight);
+            // The mean is over answers, and what is returned is divided by the number of pairs.
+            of_pair.mul_scalar(counts.num_pairs as f64 / counts.num_answers as f64)
         }
         Loss::Cpo => dpo(plain_margins(), beta, smoothing),
         Loss::CpoHinge => preference::hinge(plain_margins(), beta),
         Loss::CpoIpo => preference::ipo(plain_mean_margins(), beta),
-        Loss::Simpo => {
+        Loss::Simpo | Loss::Alphapo => {
             preference::simpo(plain_mean_margins(), beta, settings.simpo_gamma, smoothing)
         }
         Loss::Orpo => preference::orpo(chosen.mean_logprobs(), rejected.mean_logprobs(), beta),
@@ -216,13 +226,81 @@ impl PreferenceLossType {
                 | Self::CpoHinge
                 | Self::CpoIpo
                 | Self::Simpo
+                | Self::Alphapo
                 | Self::Orpo
                 | Self::Arpo
         )
     }
 
+    /// Whether the loss judges answers by themselves, so that one may come without another.
+    pub fn takes_single_answers(self) -> bool {
+        matches!(self, Self::Kto | Self::ApoZeroUnpaired | Self::Sft)
+    }
+
     /// Whether a pair's loss depends on the other pairs of the step.
     pub fn crosses_pairs(self) -> bool {
         matches!(self, Self::Aot | Self::AotUnpaired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{RawRecipe, StageName, StageSettings, for_stage};
+
+    fn settings(assignments: &[&str]) -> PoSettings {
+        let mut raw = RawRecipe::new();
+        for assignment in assignments {
+            raw.set(Some(StageName::Po), assignment);
+        }
+        match for_stage(&raw, StageName::Po).expect("it is sound").stage {
+            StageSettings::Po(settings) => settings,
+            _ => unreachable!("it is for po"),
+        }
+    }
+
+    fn answer(logratio: f64) -> AnswerValues {
+        AnswerValues {
+            logprob: logratio - 5.0,
+            weighted_logprob: logratio - 5.0,
+            reference: -5.0,
+            length: 2,
+        }
+    }
+
+    #[test]
+    fn kto_is_a_mean_over_answers_however_they_come() {
+        // β = 0.5, z = 1, λ_D = 2, λ_U = 3. A desirable answer of d = 3: 2·(1 − σ(1)) = 0.5378828.
+        // An undesirable one of d = 3: 3·(1 − σ(−1)) = 2.1931758; the mean is 1.3655293. Slopes:
+        // 2·(−β·σ(1)·σ(−1))/2 = −0.0983060 and 3·(β·σ(1)·σ(−1))/2 = 0.1474589.
+        let mut base = vec!["loss_type=kto", "use_weighting=false", "beta=0.5"];
+        base.extend(["desirable_weight=2", "undesirable_weight=3"]);
+        let settings = settings(&base);
+        let (one, none) = (answer(3.0), AnswerValues::default());
+        let value = |chosen, rejected| PairValues {
+            chosen,
+            rejected,
+            weight: 1.0,
+        };
+        let counts = |num_pairs| StepCounts {
+            num_pairs,
+            num_answers: 2,
+            num_chosen_tokens: 2,
+            drift: 1.0,
+        };
+        let pair = objective(&settings, &[value(one, one)], counts(1));
+        let singles = [value(one, none), value(none, one)];
+        let single = objective(&settings, &singles, counts(2));
+        for got in [&pair, &single] {
+            assert!((got.loss - 1.365_529_3).abs() < 1e-5, "{}", got.loss);
+        }
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-6, "{got} for {want}");
+        near(pair.slopes[0][0].weighted, -0.098_306_0);
+        near(pair.slopes[0][1].weighted, 0.147_458_9);
+        near(single.slopes[0][0].weighted, -0.098_306_0);
+        near(single.slopes[1][1].weighted, 0.147_458_9);
+        // What is not there has no slope.
+        assert_eq!(single.slopes[0][1], Slope::default());
+        assert_eq!(single.slopes[1][0], Slope::default());
     }
 }

@@ -4,29 +4,64 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use datasets::{
-    ChatTokenizer, DocumentStart, JsonlSource, Location, OnBadRecord, Part, PreferencePair,
-    SharedPrompt, SkippedRecords, SupervisedTokens, TokenBatch, Truncation,
+    ChatTokenizer, DocumentStart, JsonlSource, Location, Message, OnBadRecord, Part,
+    PreferenceRecord, RecordError, SharedPrompt, SkippedRecords, SupervisedTokens, TokenBatch,
+    Truncation,
 };
 
 use crate::TrainError;
 use crate::answers::Question;
+use crate::recipe::PoSettings;
 
-/// Preference pairs by index, as tokens.
+/// Preference records by index, as tokens: pairs, and where the losses take them, single answers.
 pub struct Pairs {
-    source: JsonlSource<PreferencePair>,
+    source: JsonlSource<PreferenceRecord>,
     tokenizer: ChatTokenizer,
 }
 
-/// A pair that fits: what its answers share, and the rest of each.
+/// Whether a record may be one answer with a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpaired {
+    /// It may.
+    Taken,
+    /// It is a bad record.
+    Refused,
+}
+
+impl Unpaired {
+    /// By the losses: all of them have to judge answers by themselves.
+    pub fn of(settings: &PoSettings) -> Self {
+        match settings
+            .loss_type
+            .iter()
+            .all(|loss| loss.takes_single_answers())
+        {
+            true => Unpaired::Taken,
+            false => Unpaired::Refused,
+        }
+    }
+}
+
+/// The answers of a record, each after its prompt, before anything is cut.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sides {
+    /// The preferred one and the other one.
+    Pair([SupervisedTokens; 2]),
+    /// A single one, and whether it is one to learn.
+    Unpaired(SupervisedTokens, bool),
+}
+
+/// A record that fits: what its answers share, and the rest of each. An answer that the record does
+/// not have is empty, which no other is: it has a supervised token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// Its record.
     pub record: usize,
     /// The tokens that both begin with, none of them supervised.
     pub prompt: Vec<u32>,
-    /// The preferred answer.
+    /// The preferred answer, or a single one to learn.
     pub chosen: SupervisedTokens,
-    /// The other one.
+    /// The other one, or a single one to unlearn.
     pub rejected: SupervisedTokens,
 }
 
@@ -38,7 +73,7 @@ pub struct PairBatch {
     pub pairs: Vec<PairSpan>,
 }
 
-/// A pair's place among the predictions of its row.
+/// A pair's place among the predictions of its row; empty for an answer that it does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairSpan {
     /// Its record.
@@ -54,12 +89,17 @@ impl Pairs {
     pub fn open(
         paths: &[PathBuf],
         on_bad_record: OnBadRecord,
+        unpaired: Unpaired,
         model_dir: &Path,
         document_start: DocumentStart,
     ) -> Result<Self, TrainError> {
+        let check = |record: &PreferenceRecord| match record {
+            PreferenceRecord::Unpaired(_) if unpaired == Unpaired::Refused => Err(single()),
+            _ => Ok(()),
+        };
         Ok(Pairs {
             tokenizer: ChatTokenizer::from_dir(model_dir, document_start)?,
-            source: JsonlSource::open(paths, on_bad_record)?,
+            source: JsonlSource::open_checked(paths, on_bad_record, check)?,
         })
     }
 
@@ -98,38 +138,82 @@ impl Pairs {
         &self.tokenizer
     }
 
-    /// One pair, cut to the longest length; `None` where nothing of an answer is left.
+    /// One record, cut to the longest length; `None` where nothing of an answer is left.
     pub fn get(
         &self,
         record: usize,
         truncation: &mut Truncation,
     ) -> Result<Option<Pair>, TrainError> {
-        let (chosen, rejected) = self.whole(record)?;
-        let pair = truncation.pair(chosen, rejected);
-        Ok(pair.map(|(chosen, rejected)| Pair::new(record, chosen, rejected)))
+        Ok(match self.whole(record)? {
+            Sides::Pair([chosen, rejected]) => {
+                let pair = truncation.pair(chosen, rejected);
+                pair.map(|(chosen, rejected)| Pair::new(record, chosen, rejected))
+            }
+            Sides::Unpaired(answer, label) => {
+                let answer = truncation.sequence(answer);
+                answer.map(|answer| Pair::unpaired(record, answer, label))
+            }
+        })
     }
 
-    /// Both sides of one pair, prompt and answer, before anything is cut.
-    pub fn whole(&self, record: usize) -> Result<(SupervisedTokens, SupervisedTokens), TrainError> {
-        let pair = self.source.get(record)?;
-        let sides = self.tokenizer.supervise_pair(&pair);
+    /// The answers of one record, each with its prompt, before anything is cut.
+    pub fn whole(&self, record: usize) -> Result<Sides, TrainError> {
+        let sides = match self.source.get(record)? {
+            PreferenceRecord::Pair(pair) => {
+                let sides = self.tokenizer.supervise_pair(&pair);
+                sides.map(|(chosen, rejected)| Sides::Pair([chosen, rejected]))
+            }
+            PreferenceRecord::Unpaired(one) => {
+                let answer = self
+                    .tokenizer
+                    .supervise_answer(&one.prompt, &one.completion);
+                answer.map(|answer| Sides::Unpaired(answer, one.label))
+            }
+        };
         Ok(sides.map_err(|error| error.at(self.source.location(record)))?)
+    }
+
+    /// Whether a record is a question whose right answer is the chosen one, or a single one with the
+    /// label true: a turn of the assistant's.
+    pub fn is_question(&self, record: usize) -> Result<bool, TrainError> {
+        Ok(match self.source.get(record)? {
+            PreferenceRecord::Pair(pair) => is_question(&pair.prompt, &pair.chosen),
+            PreferenceRecord::Unpaired(one) => {
+                one.label && is_question(&one.prompt, &one.completion)
+            }
+        })
+    }
+
+    /// That question; `None` where the record is none.
+    pub fn question(&self, record: usize) -> Result<Option<Question>, TrainError> {
+        if !self.is_question(record)? {
+            return Ok(None);
+        }
+        let (prompt, answer, translation) = match self.source.get(record)? {
+            PreferenceRecord::Pair(pair) => (pair.prompt, pair.chosen, pair.translation),
+            PreferenceRecord::Unpaired(one) => (one.prompt, one.completion, one.translation),
+        };
+        let messages = [prompt, answer].concat();
+        let question = Question::of_conversation(&messages, translation.as_ref(), &self.tokenizer);
+        Ok(question.map_err(|error| error.at(self.source.location(record)))?)
     }
 }
 
-impl Pairs {
-    /// A record as a question whose right answer is the chosen one; `None` where that is more than
-    /// a turn.
-    pub fn question(&self, record: usize) -> Result<Option<Question>, TrainError> {
-        let pair = self.source.get(record)?;
-        let [_answer] = pair.chosen.as_slice() else {
-            return Ok(None);
-        };
-        let messages = [pair.prompt, pair.chosen].concat();
-        let translation = pair.translation.as_ref();
-        let question = Question::of_conversation(&messages, translation, &self.tokenizer);
-        Ok(question.map_err(|error| error.at(self.source.location(record)))?)
-    }
+fn is_question(prompt: &[Message], answer: &[Message]) -> bool {
+    answer.len() == 1 && Question::is_conversation(&[prompt, answer].concat())
+}
+
+/// A single answer where the losses compare two.
+fn single() -> RecordError {
+    RecordError::field(
+        "rejected",
+        "the other answer of a pair",
+        "a single answer, `completion` with `label`",
+    )
+    .hint(
+        "set loss_type = \"kto\" or \"apo_zero_unpaired\", which learn from single answers, or \
+         write pairs: {\"prompt\", \"chosen\", \"rejected\"}",
+    )
 }
 
 impl Pair {
@@ -156,22 +240,50 @@ impl Pair {
         }
     }
 
+    /// A single answer, and whether it is one to learn.
+    fn unpaired(record: usize, mut answer: SupervisedTokens, label: bool) -> Self {
+        let first = answer.loss_mask.iter().position(|&supervised| supervised);
+        let first = first.expect("truncation leaves a supervised token");
+        answer.loss_mask.drain(..first);
+        let prompt = answer.ids.drain(..first).collect();
+        let none = SupervisedTokens::default();
+        let (chosen, rejected) = match label {
+            true => (answer, none),
+            false => (none, answer),
+        };
+        Pair {
+            record,
+            prompt,
+            chosen,
+            rejected,
+        }
+    }
+
+    /// The answers that it has.
+    pub fn answers(&self) -> impl Iterator<Item = &SupervisedTokens> {
+        let both = [&self.chosen, &self.rejected].into_iter();
+        both.filter(|answer| !answer.ids.is_empty())
+    }
+
     /// Tokens that the model sees of it.
     pub fn num_tokens(&self) -> usize {
         self.prompt.len() + self.chosen.ids.len() + self.rejected.ids.len()
     }
 
-    /// This pair's prompt before the chosen answer of another: what the policy thinks of an answer
-    /// to something else.
-    pub fn mismatched(&self, other: &Pair, max_length: usize) -> Option<SupervisedTokens> {
-        let mut ids = self.prompt.clone();
-        let mut loss_mask = vec![false; ids.len()];
-        ids.extend(&other.chosen.ids);
-        loss_mask.extend(&other.chosen.loss_mask);
-        ids.truncate(max_length);
-        loss_mask.truncate(max_length);
-        let sequence = SupervisedTokens { ids, loss_mask };
-        (sequence.num_supervised() > 0).then_some(sequence)
+    /// This record's prompt before each answer of another: what the policy thinks of answers to
+    /// something else.
+    pub fn mismatched(&self, other: &Pair, max_length: usize) -> Vec<SupervisedTokens> {
+        let after_prompt = |answer: &SupervisedTokens| {
+            let mut ids = self.prompt.clone();
+            let mut loss_mask = vec![false; ids.len()];
+            ids.extend(&answer.ids);
+            loss_mask.extend(&answer.loss_mask);
+            ids.truncate(max_length);
+            loss_mask.truncate(max_length);
+            SupervisedTokens { ids, loss_mask }
+        };
+        let sequences = other.answers().map(after_prompt);
+        sequences.filter(|s| s.num_supervised() > 0).collect()
     }
 }
 
@@ -182,7 +294,7 @@ impl PairBatch {
             .iter()
             .map(|pair| SharedPrompt {
                 prompt: pair.prompt.clone(),
-                answers: vec![pair.chosen.clone(), pair.rejected.clone()],
+                answers: pair.answers().cloned().collect(),
             })
             .collect();
         let mut next = 0;
@@ -191,7 +303,8 @@ impl PairBatch {
             .map(|pair| {
                 let mut span = |answer: &SupervisedTokens| {
                     // The prompt predicts an answer's first token.
-                    let unpredicted = pair.prompt.is_empty() && answer.loss_mask[0];
+                    let begins = answer.loss_mask.first().copied().unwrap_or(false);
+                    let unpredicted = pair.prompt.is_empty() && begins;
                     let supervised = answer.loss_mask.iter().filter(|s| **s).count();
                     let start = next;
                     next += supervised - usize::from(unpredicted);
@@ -254,7 +367,28 @@ mod tests {
     fn a_mismatched_answer_follows_another_prompt() {
         let a = Pair::new(0, tokens(&[1, 2, 5], 2), tokens(&[1, 2, 6], 2));
         let b = Pair::new(1, tokens(&[1, 3, 7, 8], 2), tokens(&[1, 3, 9], 2));
-        assert_eq!(a.mismatched(&b, 9), Some(tokens(&[1, 2, 7, 8], 2)));
-        assert_eq!(a.mismatched(&b, 2), None);
+        let both = [tokens(&[1, 2, 7, 8], 2), tokens(&[1, 2, 9], 2)];
+        assert_eq!(a.mismatched(&b, 9), both);
+        assert_eq!(a.mismatched(&b, 2), []);
+        let single = Pair::unpaired(2, tokens(&[1, 4, 6], 2), false);
+        assert_eq!(a.mismatched(&single, 9), [tokens(&[1, 2, 6], 2)]);
+    }
+
+    #[test]
+    fn a_single_answer_has_its_label_s_side_and_leaves_the_other_empty() {
+        let good = Pair::unpaired(3, tokens(&[1, 2, 7, 8], 2), true);
+        let bad = Pair::unpaired(4, tokens(&[1, 5, 6], 2), false);
+        assert_eq!(
+            (good.prompt.as_slice(), bad.prompt.as_slice()),
+            (&[1, 2][..], &[1, 5][..])
+        );
+        let batch = PairBatch::new(&[good, bad]);
+        assert_eq!(batch.tokens.input_ids, [1, 2, 7, 8, 1, 5, 6]);
+        let spans: Vec<_> = batch
+            .pairs
+            .iter()
+            .map(|p| (p.chosen.clone(), p.rejected.clone()))
+            .collect();
+        assert_eq!(spans, [(0..2, 2..2), (2..2, 2..3)]);
     }
 }

@@ -1,10 +1,10 @@
 //! The reference's log-probabilities, computed once before training and kept in the run's directory,
 //! so that no second model sits in memory while the policy trains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::DType;
 use datasets::{Loader, SupervisedTokens, TokenBatch, Truncation};
@@ -27,11 +27,41 @@ pub struct ReferenceLogprobs {
     pub record: usize,
     /// Of the chosen answer.
     pub chosen: f32,
-    /// Of the rejected one.
+    /// Of the rejected one; 0 of either where the record has no such answer.
     pub rejected: f32,
-    /// Of the next record's chosen answer to this record's prompt; 0 where no loss asks.
-    #[serde(default)]
-    pub mismatched: f32,
+}
+
+/// A prompt with the answers to another: the record of the prompt and that of the answers.
+pub type Mismatch = (usize, usize);
+
+/// What the reference gives the records of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reference {
+    /// By record; empty where no loss asks.
+    pub logprobs: Vec<ReferenceLogprobs>,
+    /// Σ log p over the answers of each mismatch, rounded to float32.
+    pub mismatched: BTreeMap<Mismatch, f32>,
+}
+
+/// What a run asks of its reference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// The records whose answers it sees.
+    pub records: BTreeSet<usize>,
+    /// KTO's mismatches.
+    pub mismatches: BTreeSet<Mismatch>,
+}
+
+/// A line of the file after its key.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Mismatched {
+        record: usize,
+        answers_of: usize,
+        mismatched: f32,
+    },
+    Answers(ReferenceLogprobs),
 }
 
 impl ReferenceLogprobs {
@@ -40,7 +70,6 @@ impl ReferenceLogprobs {
         record: 0,
         chosen: f32::NAN,
         rejected: f32::NAN,
-        mismatched: f32::NAN,
     };
 }
 
@@ -55,32 +84,27 @@ pub struct ReferenceKey {
     dtype: String,
     max_length: usize,
     ld_alpha: f64,
-    with_mismatched: bool,
 }
 
 impl ReferenceKey {
-    /// Measures a model folder and data files.
+    /// Measures a model folder; the data files are measured already.
     pub fn measure(
         model_dir: &Path,
-        data: &[PathBuf],
+        data: &[DataFile],
         settings: &PoSettings,
-        with_mismatched: bool,
         dtype: DType,
     ) -> Result<Self, TrainError> {
-        let data = data.iter().map(|path| Ok(DataFile::measure(path)?.sha256));
         Ok(ReferenceKey {
             model: fingerprint(model_dir)?,
             dtype: format!("{dtype:?}"),
-            data: data.collect::<Result<_, TrainError>>()?,
+            data: data.iter().map(|file| file.sha256.clone()).collect(),
             max_length: settings.max_length,
             ld_alpha: settings.ld_alpha,
-            with_mismatched,
         })
     }
 }
 
-/// The reference's values, by record; NaN of those that are not asked for, zeros of those that do not
-/// fit. What
+/// The reference's values; NaN of records that are not asked for, zeros of those that do not fit. What
 /// `file` has under the same key is taken from there, the rest is computed and appended, so that a
 /// run that is stopped here goes on here. `None` where the user stopped it.
 ///
@@ -90,122 +114,209 @@ pub fn reference_logprobs(
     file: &Path,
     key: &ReferenceKey,
     pairs: &Pairs,
-    records: &BTreeSet<usize>,
+    wanted: &Wanted,
     batch_size: usize,
     load: &dyn Fn() -> Result<CausalLm, TrainError>,
     should_stop: &dyn Fn() -> bool,
-) -> Result<Option<Vec<ReferenceLogprobs>>, TrainError> {
-    let io = || TrainError::io(file);
-    // What is not asked for is NaN: a loss that came to it would show.
-    let mut values = vec![ReferenceLogprobs::UNKNOWN; pairs.len()];
+) -> Result<Option<Reference>, TrainError> {
     let known = read(file, key);
-    let mut missing = records.clone();
-    for &value in &known {
-        missing.remove(&value.record);
-        values[value.record] = value;
+    let mut reference = Reference {
+        // What is not asked for is NaN: a loss that came to it would show.
+        logprobs: vec![ReferenceLogprobs::UNKNOWN; pairs.len()],
+        mismatched: BTreeMap::new(),
+    };
+    let mut missing = wanted.clone();
+    for line in &known {
+        match *line {
+            Line::Answers(value) => {
+                missing.records.remove(&value.record);
+                reference.logprobs[value.record] = value;
+            }
+            Line::Mismatched {
+                record,
+                answers_of,
+                mismatched,
+            } => {
+                missing.mismatches.remove(&(record, answers_of));
+                let values = &mut reference.mismatched;
+                values.insert((record, answers_of), mismatched);
+            }
+        }
     }
-    if missing.is_empty() {
-        return Ok(Some(values));
+    if missing == Wanted::default() {
+        return Ok(Some(reference));
     }
     let mut out = begin(file, key, &known)?;
+    let mut append = |lines: &[Line]| {
+        let lines: String = lines.iter().map(Line::text).collect();
+        out.write_all(lines.as_bytes())
+            .map_err(TrainError::io(file))
+    };
     let model = load()?;
     let mut truncation = Truncation::new(key.max_length);
-    say!("reference log-probabilities of {} pairs", missing.len());
-    let missing: Vec<usize> = missing.into_iter().collect();
-    for records in missing.chunks(batch_size) {
+    say!("reference log-probabilities of {}", missing.words());
+    let records: Vec<usize> = missing.records.into_iter().collect();
+    for records in records.chunks(batch_size) {
         if should_stop() {
             return Ok(None);
         }
         let mut batch = Vec::new();
-        let mut mismatched = Vec::new();
         for &record in records {
             // Zeros stand for a pair that does not fit, which no step will have.
-            values[record] = ReferenceLogprobs {
+            reference.logprobs[record] = ReferenceLogprobs {
                 record,
                 ..ReferenceLogprobs::default()
             };
-            let Some(pair) = pairs.get(record, &mut truncation)? else {
-                continue;
-            };
-            if key.with_mismatched
-                && let Some(sequence) = mismatched_of(pairs, &pair, key.max_length)?
-            {
-                mismatched.push((record, sequence));
-            }
-            batch.push(pair);
+            batch.extend(pairs.get(record, &mut truncation)?);
         }
         for (record, [chosen, rejected]) in of_pairs(&model, &batch, key.ld_alpha) {
-            let value = &mut values[record];
+            let value = &mut reference.logprobs[record];
             [value.chosen, value.rejected] = [chosen as f32, rejected as f32];
         }
-        for (record, sum) in of_sequences(&model, mismatched) {
-            values[record].mismatched = sum as f32;
-        }
-        let mut lines = String::new();
-        for &record in records {
-            lines += &serde_json::to_string(&values[record]).expect("numbers serialise");
-            lines.push('\n');
-        }
-        out.write_all(lines.as_bytes()).map_err(io())?;
+        let of_records = records.iter().map(|&record| reference.logprobs[record]);
+        append(&of_records.map(Line::Answers).collect::<Vec<_>>())?;
     }
-    out.sync_all().map_err(io())?;
-    Ok(Some(values))
+    let mismatches: Vec<Mismatch> = missing.mismatches.into_iter().collect();
+    for mismatches in mismatches.chunks(batch_size) {
+        if should_stop() {
+            return Ok(None);
+        }
+        let mut sequences = Vec::new();
+        for &(record, answers_of) in mismatches {
+            let [one, other] = [record, answers_of].map(|r| pairs.get(r, &mut truncation));
+            let (one, other) = (one?, other?);
+            let both = one.zip(other);
+            sequences.push(both.map_or_else(Vec::new, |(one, other)| {
+                one.mismatched(&other, key.max_length)
+            }));
+        }
+        let mut lines = Vec::new();
+        for (&(record, answers_of), sum) in mismatches.iter().zip(of_sequences(&model, &sequences))
+        {
+            let mismatched = sum as f32;
+            let values = &mut reference.mismatched;
+            values.insert((record, answers_of), mismatched);
+            lines.push(Line::Mismatched {
+                record,
+                answers_of,
+                mismatched,
+            });
+        }
+        append(&lines)?;
+    }
+    out.sync_all().map_err(TrainError::io(file))?;
+    Ok(Some(reference))
 }
 
-/// The records that a run of `count` pairs visits: all, where that is an epoch or more.
-pub fn visited(
-    pairs: &Pairs,
-    mut loader: Loader,
-    count: usize,
-    max_length: usize,
-) -> Result<BTreeSet<usize>, TrainError> {
-    if count >= pairs.len() {
-        return Ok((0..pairs.len()).collect());
+/// The records of a step, each with the one before it, the first with the last: the answers that are
+/// mismatched are those of the step, as in TRL, where the step is one batch.
+pub fn mismatches(records: &[usize]) -> impl Iterator<Item = Mismatch> {
+    let before = records.iter().cycle().skip(records.len().saturating_sub(1));
+    records.iter().copied().zip(before.copied())
+}
+
+impl Wanted {
+    /// What a run of `num_steps` steps of `step_size` records asks of its reference, which is all records
+    /// where that is an epoch or more.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn by_training(
+        pairs: &Pairs,
+        mut loader: Loader,
+        [num_steps, step_size]: [usize; 2],
+        max_length: usize,
+        with_mismatches: bool,
+    ) -> Result<Self, TrainError> {
+        let mut wanted = Wanted::default();
+        let count = num_steps.saturating_mul(step_size);
+        if count >= pairs.len() {
+            wanted.records = (0..pairs.len()).collect();
+        }
+        if count >= pairs.len() && !with_mismatches {
+            return Ok(wanted);
+        }
+        let mut truncation = Truncation::new(max_length);
+        let mut fits: BTreeMap<usize, bool> = BTreeMap::new();
+        let (mut step, mut taken) = (Vec::new(), 0);
+        while taken < count {
+            let record = loader.next_index();
+            wanted.records.insert(record);
+            let fits_now = match fits.get(&record) {
+                Some(&known) => known,
+                None => {
+                    let fits_now = pairs.get(record, &mut truncation)?.is_some();
+                    fits.insert(record, fits_now);
+                    fits_now
+                }
+            };
+            if fits_now {
+                step.push(record);
+                taken += 1;
+            } else if fits.len() == pairs.len() && fits.values().all(|fits| !fits) {
+                break;
+            }
+            if with_mismatches && step.len() == step_size {
+                wanted.mismatches.extend(mismatches(&step));
+            }
+            if step.len() == step_size {
+                step.clear();
+            }
+        }
+        Ok(wanted)
     }
-    let mut truncation = Truncation::new(max_length);
-    let mut records = BTreeSet::new();
-    let mut usable = 0;
-    while usable < count && records.len() < pairs.len() {
-        let record = loader.next_index();
-        if records.insert(record) {
-            usable += usize::from(pairs.get(record, &mut truncation)?.is_some());
+
+    /// What an evaluation asks: all records, as one step.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn by_evaluation(
+        pairs: &Pairs,
+        max_length: usize,
+        with_mismatches: bool,
+    ) -> Result<Self, TrainError> {
+        let mut truncation = Truncation::new(max_length);
+        let mut fitting = Vec::new();
+        for record in (0..pairs.len()).filter(|_| with_mismatches) {
+            fitting.extend(pairs.get(record, &mut truncation)?.map(|pair| pair.record));
+        }
+        Ok(Wanted {
+            records: (0..pairs.len()).collect(),
+            mismatches: mismatches(&fitting).collect(),
+        })
+    }
+
+    fn words(&self) -> String {
+        let records = format!("{} pairs", self.records.len());
+        match self.mismatches.len() {
+            0 => records,
+            count => format!("{records} and {count} mismatched ones"),
         }
     }
-    Ok(records)
 }
 
-/// The next record's chosen answer to this record's prompt; `None` where one of the two does not fit.
-pub fn mismatched_of(
-    pairs: &Pairs,
-    pair: &Pair,
-    max_length: usize,
-) -> Result<Option<SupervisedTokens>, TrainError> {
-    let next = (pair.record + 1) % pairs.len();
-    let other = pairs.get(next, &mut Truncation::new(max_length))?;
-    Ok(other.and_then(|other| pair.mismatched(&other, max_length)))
+impl Line {
+    fn text(&self) -> String {
+        serde_json::to_string(self).expect("numbers serialise") + "\n"
+    }
 }
 
-/// Σ log p of sequences, each with its record.
-pub fn of_sequences(
-    model: &CausalLm,
-    sequences: Vec<(usize, SupervisedTokens)>,
-) -> Vec<(usize, f64)> {
+/// Σ log p over each group of sequences; 0 of an empty one.
+pub fn of_sequences(model: &CausalLm, groups: &[Vec<SupervisedTokens>]) -> Vec<f64> {
+    let sequences = groups.concat();
     if sequences.is_empty() {
-        return Vec::new();
+        return vec![0.0; groups.len()];
     }
-    let (records, sequences): (Vec<_>, Vec<_>) = sequences.into_iter().unzip();
     let batch = TokenBatch::from_sequences(&sequences);
     let logprobs = host_values(supervised_logprobs(model, &batch, 1.0).logprob());
     let mut rest = logprobs.as_slice();
-    records
-        .into_iter()
-        .zip(&sequences)
-        .map(|(record, sequence)| {
-            let (own, others) = rest.split_at(sequence.num_supervised());
-            rest = others;
-            (record, sum(own))
-        })
-        .collect()
+    let of_group = |group: &Vec<SupervisedTokens>| {
+        let count = group.iter().map(SupervisedTokens::num_supervised).sum();
+        let (own, others) = rest.split_at(count);
+        rest = others;
+        sum(own)
+    };
+    groups.iter().map(of_group).collect()
 }
 
 /// Σ log p of both answers of each pair, with its record.
@@ -223,7 +334,7 @@ fn of_pairs(model: &CausalLm, pairs: &[Pair], ld_alpha: f64) -> Vec<(usize, [f64
 }
 
 /// The whole lines of a file that begins with this key.
-fn read(file: &Path, key: &ReferenceKey) -> Vec<ReferenceLogprobs> {
+fn read(file: &Path, key: &ReferenceKey) -> Vec<Line> {
     let Ok(text) = fs::read_to_string(file) else {
         return Vec::new();
     };
@@ -240,13 +351,10 @@ fn read(file: &Path, key: &ReferenceKey) -> Vec<ReferenceLogprobs> {
 }
 
 /// Begins the file anew with what is known, so that a torn line does not stay in its middle.
-fn begin(file: &Path, key: &ReferenceKey, known: &[ReferenceLogprobs]) -> Result<File, TrainError> {
+fn begin(file: &Path, key: &ReferenceKey, known: &[Line]) -> Result<File, TrainError> {
     let mut text = serde_json::to_string(key).expect("a key serialises");
     text.push('\n');
-    for value in known {
-        text += &serde_json::to_string(value).expect("numbers serialise");
-        text.push('\n');
-    }
+    text.extend(known.iter().map(Line::text));
     telemetry::atomic::write_atomic(file, text)?;
     let opened = OpenOptions::new().append(true).open(file);
     opened.map_err(TrainError::io(file))
@@ -266,18 +374,37 @@ mod tests {
             dtype: "F32".into(),
             max_length,
             ld_alpha: 1.0,
-            with_mismatched: false,
         };
-        let values = [0, 3].map(|record| ReferenceLogprobs {
-            record,
+        let value = ReferenceLogprobs {
+            record: 3,
             chosen: -12.345_678,
             rejected: -1e-7,
-            mismatched: 0.0,
-        });
-        let mut out = begin(&file, &key(8), &values).expect("it is written");
+        };
+        let mismatched = Line::Mismatched {
+            record: 3,
+            answers_of: 7,
+            mismatched: -0.1,
+        };
+        let known = [Line::Answers(value), mismatched];
+        let mut out = begin(&file, &key(8), &known).expect("it is written");
         out.write_all(b"{\"record\":2,\"chos")
             .expect("it is written");
-        assert_eq!(read(&file, &key(8)), values);
-        assert_eq!(read(&file, &key(9)), []);
+        let texts = |lines: &[Line]| lines.iter().map(Line::text).collect::<Vec<_>>();
+        let read_back = read(&file, &key(8));
+        assert_eq!(texts(&read_back), texts(&known));
+        assert!(matches!(read_back[0], Line::Answers(read) if read == value));
+        assert!(matches!(
+            read_back[1],
+            Line::Mismatched { answers_of: 7, .. }
+        ));
+        assert!(read(&file, &key(9)).is_empty());
+    }
+
+    #[test]
+    fn each_prompt_of_a_step_has_the_answers_of_the_record_before() {
+        let of = |records: &[usize]| mismatches(records).collect::<Vec<_>>();
+        assert_eq!(of(&[5, 2, 9]), [(5, 9), (2, 5), (9, 2)]);
+        assert_eq!(of(&[4]), [(4, 4)]);
+        assert_eq!(of(&[]), []);
     }
 }

@@ -18,14 +18,22 @@ pub struct RowStatistics {
     pub log_collisions: Vec<f32>,
 }
 
-/// Σ log p of both answers, the tokens that the longer one has more weighing `ld_alpha`. Rounded to
-/// float32, as the reference's are.
+/// Σ log p of both answers, the tokens that the longer one has more weighing `ld_alpha`; 0 of one
+/// that is not there. Rounded to float32, as the reference's are.
 pub fn answer_logprobs(logprobs: &[f32], span: &PairSpan, ld_alpha: f64) -> [f64; 2] {
-    let shared = span.chosen.len().min(span.rejected.len());
+    let shared = shared_length(span);
     [&span.chosen, &span.rejected].map(|answer| {
-        let (head, tail) = logprobs[answer.clone()].split_at(shared);
+        let (head, tail) = logprobs[answer.clone()].split_at(shared.min(answer.len()));
         f64::from((sum(head) + ld_alpha * sum(tail)) as f32)
     })
+}
+
+/// Tokens that both answers have; all of a single one.
+fn shared_length(span: &PairSpan) -> usize {
+    match span.chosen.len().min(span.rejected.len()) {
+        0 => span.chosen.len().max(span.rejected.len()),
+        shared => shared,
+    }
 }
 
 /// Σ of float32 values in double precision.
@@ -77,7 +85,7 @@ pub fn token_slopes(
 ) -> Vec<f32> {
     let mut of_tokens = vec![0.0; num_predictions];
     for (span, slopes) in spans.iter().zip(slopes) {
-        let shared = span.chosen.len().min(span.rejected.len());
+        let shared = shared_length(span);
         for (answer, slope) in [&span.chosen, &span.rejected].into_iter().zip(slopes) {
             for (position, token) in answer.clone().enumerate() {
                 let weight = if position < shared { 1.0 } else { ld_alpha };
@@ -107,5 +115,21 @@ mod tests {
         };
         let slopes = token_slopes(4, &[span], &[[slope(1.0), slope(-1.0)]], 0.5);
         assert_eq!(slopes, [1.25, -0.75, -0.25, -0.25]);
+    }
+
+    #[test]
+    fn a_single_answer_has_no_longer_one_to_weigh_its_tokens_against() {
+        let span = PairSpan {
+            record: 0,
+            chosen: 0..0,
+            rejected: 0..2,
+        };
+        assert_eq!(answer_logprobs(&[-1.0, -2.0], &span, 0.5), [0.0, -3.0]);
+        let slope = |weighted| Slope {
+            logprob: 0.0,
+            weighted,
+        };
+        let slopes = token_slopes(2, &[span], &[[slope(9.0), slope(-1.0)]], 0.5);
+        assert_eq!(slopes, [-1.0, -1.0]);
     }
 }

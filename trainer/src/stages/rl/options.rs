@@ -1,7 +1,8 @@
 //! What a recipe's words mean to the losses.
 
 use losses::{
-    Denominator, ImportanceLevel, KlEstimator, LossType, PolicyGradientOptions, PolicyObjective,
+    Denominator, GammaShape, ImportanceLevel, KlEstimator, LossType, PolicyGradientOptions,
+    PolicyObjective,
 };
 
 use crate::recipe::{self, ImportanceSamplingLevel, PolicyLossType, RlSettings, ScaleRewards};
@@ -14,6 +15,16 @@ pub(super) fn loss_options(settings: &RlSettings, denominator: Denominator) -> P
         PolicyLossType::Sapo => PolicyObjective::Sapo {
             temperature_pos: settings.sapo_temperature_pos,
             temperature_neg: settings.sapo_temperature_neg,
+        },
+        PolicyLossType::Vespo => PolicyObjective::Vespo {
+            positive: GammaShape {
+                k: settings.vespo_k_pos,
+                lambda: settings.vespo_lambda_pos,
+            },
+            negative: GammaShape {
+                k: settings.vespo_k_neg,
+                lambda: settings.vespo_lambda_neg,
+            },
         },
         _ => PolicyObjective::Clip {
             delta: settings.delta,
@@ -41,6 +52,7 @@ pub(super) fn loss_options(settings: &RlSettings, denominator: Denominator) -> P
                 recipe::KlEstimator::K3 => KlEstimator::K3,
             },
             use_bias_correction_kl: settings.use_bias_correction_kl,
+            off_policy_mask_threshold: settings.off_policy_mask_threshold,
         },
         denominator,
         temperature: settings.temperature,
@@ -52,7 +64,10 @@ pub(super) fn loss_options(settings: &RlSettings, denominator: Denominator) -> P
 /// How tokens are averaged.
 pub(super) fn loss_type(settings: &RlSettings) -> LossType {
     match settings.loss_type {
-        PolicyLossType::Dapo | PolicyLossType::Bnpo | PolicyLossType::Cispo => LossType::Dapo,
+        PolicyLossType::Dapo
+        | PolicyLossType::Bnpo
+        | PolicyLossType::Cispo
+        | PolicyLossType::Vespo => LossType::Dapo,
         PolicyLossType::DrGrpo => LossType::DrGrpo,
         PolicyLossType::Luspo => LossType::Luspo,
         // A mean over completions.

@@ -42,6 +42,9 @@ pub trait Sequences {
     /// The same with its chat template, where they are conversations.
     fn chat(&self) -> Option<&ChatTokenizer>;
 
+    /// Whether a record is a question to the model; nothing is made into tokens.
+    fn is_question(&self, index: usize) -> Result<bool, TrainError>;
+
     /// A record as a question to the model; `None` where it is none.
     fn question(&self, index: usize) -> Result<Option<Question>, TrainError>;
 

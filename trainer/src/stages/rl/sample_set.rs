@@ -1,0 +1,277 @@
+//! What a set of steps trains on: completions drawn, judged and cut into micro-batches.
+
+use datasets::{Loader, LoaderState};
+use model::CausalLm;
+use model::generate::SamplingOptions;
+use serde::{Deserialize, Serialize};
+use telemetry::{Fields, SampleRecord};
+
+use super::options;
+use crate::TrainError;
+use crate::monitor::{Part, StepMeter};
+use crate::recipe::{PolicyLossType, RlSettings};
+use crate::rollout::{
+    Group, Prompt, Prompts, Rollout, RolloutBatch, RolloutSequence, Sampler, rollout_metrics,
+};
+
+/// What sets are drawn with, whatever the policy.
+pub(super) struct Drawing {
+    pub settings: RlSettings,
+    pub prompts: Prompts,
+    pub sampler: Sampler,
+    /// Prompts in a micro-batch, micro-batches in a step.
+    pub batch: [usize; 2],
+    pub seed: u64,
+}
+
+/// Which set it is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The first optimizer step on it.
+    pub step: u64,
+    /// How often the run went back to an earlier step: each time it draws other numbers.
+    pub times_back: u64,
+    /// Where the prompts come from.
+    pub loader: Loader,
+}
+
+/// A set of samples, and what is to be told of it once it is trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SampleSet {
+    /// The first optimizer step on it.
+    pub step: u64,
+    /// The micro-batches.
+    pub batches: Vec<RolloutBatch>,
+    /// Completions that count in the loss's denominator.
+    pub num_completions: usize,
+    /// Where the loader stands behind its prompts.
+    pub loader: LoaderState,
+    /// What became of each prompt.
+    pub visited: Vec<Visited>,
+    /// What the samples say.
+    pub metrics: Fields,
+    /// The samples themselves.
+    pub samples: Vec<SampleRecord>,
+    /// Tokens of each prompt and of its completions, of all that were sampled.
+    pub lengths: Vec<(usize, Vec<usize>)>,
+    /// Σ and maximum of |trained − sampled| log-probability of the policy that sampled; absent where the
+    /// first step on the set finds it out.
+    pub sampler_difference: Option<(f64, f64)>,
+}
+
+/// A prompt that the loader gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Visited {
+    /// The part of the data it is of.
+    pub part: usize,
+    /// Tokens that are trained on with it; `None` where its group was left out.
+    pub tokens: Option<usize>,
+}
+
+/// Times parts of a step where somebody asks.
+type Timed<'a> = Option<&'a StepMeter>;
+
+fn time<T>(timed: Timed, part: Part, work: impl FnOnce() -> T) -> T {
+    match timed {
+        Some(meter) => meter.time(part, work),
+        None => work(),
+    }
+}
+
+impl Drawing {
+    /// Evaluations are step 0.
+    pub fn sampling(&self, step: u64) -> SamplingOptions {
+        SamplingOptions {
+            temperature: self.settings.temperature,
+            top_k: self.settings.top_k,
+            top_p: self.settings.top_p,
+            // Each step draws its own numbers; 0 is the evaluations'.
+            seed: self.seed.wrapping_mul(0x1_0000_0001).wrapping_add(step),
+        }
+    }
+
+    /// Samples, judges, and cuts into micro-batches. `None` where the user stopped it.
+    ///
+    /// # Errors
+    /// A record cannot be read or a completion not decoded.
+    pub fn draw(
+        &self,
+        place: &Place,
+        policy: &CausalLm,
+        reference: Option<&CausalLm>,
+        timed: Timed,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<SampleSet>, TrainError> {
+        let [prompts_per_batch, num_batches] = self.batch;
+        let num_generations = self.settings.num_generations;
+        let wanted = prompts_per_batch * num_batches;
+        let mut loader = place.loader.clone();
+        let mut sampled: Vec<Group> = Vec::new();
+        let mut kept: Vec<usize> = Vec::new();
+        let mut records: Vec<usize> = Vec::new();
+        for round in 0..=self.settings.dynamic_sampling as u64 {
+            let first = records.len();
+            records.extend((kept.len()..wanted).map(|_| loader.next_index()));
+            let prompts = records[first..]
+                .iter()
+                .map(|&record| self.prompts.get(record))
+                .collect::<Result<Vec<Prompt>, _>>()?;
+            let sampling = self.sampling(place.step ^ (place.times_back << 32) ^ (round << 48));
+            let (sampler, num) = (&self.sampler, num_generations);
+            let drawn = time(timed, Part::Rollout, || {
+                sampler.draw(policy, &prompts, num, sampling, should_stop)
+            });
+            let Some(drawn) = drawn else {
+                return Ok(None);
+            };
+            let judge = || sampler.judge(prompts, num, drawn);
+            for group in time(timed, Part::Reward, judge)? {
+                if self.settings.dynamic_sampling == 0 || !group.has_no_variance() {
+                    kept.push(sampled.len());
+                }
+                sampled.push(group);
+            }
+            if kept.len() == wanted {
+                break;
+            }
+        }
+        let mut metrics = rollout_metrics(&sampled);
+        if self.settings.dynamic_sampling > 0 {
+            metrics.set("sampling/groups", sampled.len() as u64);
+            metrics.set("sampling/groups_kept", kept.len() as u64);
+        }
+        let visited = self.visited(&records, &sampled, &kept);
+        let batches = self.micro_batches(reference, timed, &mut sampled, &kept);
+        let samples = sampled.iter().enumerate();
+        Ok(Some(SampleSet {
+            step: place.step,
+            batches,
+            num_completions: kept.len() * num_generations,
+            loader: loader.state(),
+            visited,
+            metrics,
+            samples: samples
+                .map(|(number, group)| group.record(place.step, number as u64))
+                .collect(),
+            lengths: sampled.iter().map(Group::lengths).collect(),
+            sampler_difference: None,
+        }))
+    }
+
+    /// What became of each record.
+    fn visited(&self, records: &[usize], sampled: &[Group], kept: &[usize]) -> Vec<Visited> {
+        let with_groups = records.iter().zip(sampled).enumerate();
+        with_groups
+            .map(|(at, (&record, group))| Visited {
+                part: self.prompts.part_of(record),
+                tokens: kept.contains(&at).then(|| group.num_tokens()),
+            })
+            .collect()
+    }
+
+    /// Gives the kept groups their advantages and cuts them into micro-batches.
+    fn micro_batches(
+        &self,
+        reference: Option<&CausalLm>,
+        timed: Timed,
+        sampled: &mut [Group],
+        kept: &[usize],
+    ) -> Vec<RolloutBatch> {
+        let mut groups: Vec<Group> = kept.iter().map(|&at| sampled[at].clone()).collect();
+        // RLOO has the divergence in the reward, of every completion; what is trained on of them then
+        // has its reference already.
+        let judged = match (reference, self.settings.loss_type) {
+            (Some(reference), PolicyLossType::Rloo) => time(timed, Part::Reference, || {
+                let batches = self.batches_of(&groups, |_| true);
+                self.with_reference(batches, reference)
+            }),
+            _ => Vec::new(),
+        };
+        let penalties = self.divergence_penalties(&judged);
+        Group::set_advantages(&mut groups, options::estimator(&self.settings), &penalties);
+        let mut batches = self.batches_of(&groups, |rollout| self.is_trained_on(rollout));
+        match (reference, judged.is_empty()) {
+            (Some(reference), true) => {
+                batches = time(timed, Part::Reference, || {
+                    self.with_reference(batches, reference)
+                });
+            }
+            _ => {
+                let kept = groups.chunks(self.batch[0]);
+                for ((batch, judged), groups) in batches.iter_mut().zip(&judged).zip(kept) {
+                    let rollouts = groups.iter().flat_map(|group| &group.rollouts);
+                    let is_kept: Vec<bool> = rollouts.map(|r| self.is_trained_on(r)).collect();
+                    batch.reference_logprobs = judged.reference_logprobs_of(&is_kept);
+                }
+            }
+        }
+        for (&at, group) in kept.iter().zip(groups) {
+            sampled[at] = group;
+        }
+        batches
+    }
+
+    /// The same with what KL is measured to.
+    fn with_reference(
+        &self,
+        mut batches: Vec<RolloutBatch>,
+        reference: &CausalLm,
+    ) -> Vec<RolloutBatch> {
+        for batch in &mut batches {
+            batch.set_reference(reference, self.settings.temperature);
+        }
+        batches
+    }
+
+    /// RLOO's β times each completion's divergence from the reference, a row a group.
+    fn divergence_penalties(&self, batches: &[RolloutBatch]) -> Vec<Vec<f64>> {
+        let divergences = batches.iter().flat_map(RolloutBatch::divergences);
+        let penalties: Vec<f64> = divergences.map(|d| self.settings.beta * d).collect();
+        let groups = penalties.chunks(self.settings.num_generations);
+        groups.map(<[f64]>::to_vec).collect()
+    }
+
+    fn is_trained_on(&self, rollout: &Rollout) -> bool {
+        rollout.finished() || !self.settings.mask_truncated_completions
+    }
+
+    /// The groups cut into micro-batches, of the completions that count.
+    fn batches_of(&self, groups: &[Group], counts: impl Fn(&Rollout) -> bool) -> Vec<RolloutBatch> {
+        let of_groups = |groups: &[Group]| {
+            let sequences = groups.iter().flat_map(|group| {
+                let rollouts = group.rollouts.iter().filter(|rollout| counts(rollout));
+                rollouts.map(|rollout| sequence(&group.prompt, rollout))
+            });
+            RolloutBatch::new(sequences.collect())
+        };
+        groups.chunks(self.batch[0]).map(of_groups).collect()
+    }
+}
+
+impl SampleSet {
+    /// Computes what the ratios are measured to, where another policy than the one that sampled will
+    /// train on the set.
+    pub fn set_old_logprobs(&mut self, policy: &CausalLm, temperature: f64) {
+        let mut difference: (f64, f64) = (0.0, 0.0);
+        for batch in &mut self.batches {
+            let (sum, max) = batch.set_old_logprobs(policy, temperature);
+            difference = (difference.0 + sum, max.max(difference.1));
+        }
+        self.sampler_difference = Some(difference);
+    }
+
+    /// Tokens that count in the loss's denominator.
+    pub fn num_tokens(&self) -> usize {
+        let sequences = self.batches.iter().flat_map(|batch| &batch.sequences);
+        sequences.map(|sequence| sequence.completion.len()).sum()
+    }
+}
+
+fn sequence(prompt: &Prompt, rollout: &Rollout) -> RolloutSequence {
+    RolloutSequence {
+        prompt: prompt.ids.to_vec(),
+        completion: rollout.completion.tokens.clone(),
+        sampler_logprobs: rollout.completion.logprobs.clone(),
+        advantage: rollout.advantage,
+    }
+}
