@@ -38,7 +38,10 @@ pub fn text(path: &Path) -> &str {
 
 pub fn events(run_dir: &Path, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(run_dir.join("events.jsonl")).expect("an event log");
-    log.lines()
+    // A run at work may be in the middle of its last line.
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    whole
+        .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"))
         .filter(|event| event["kind"] == kind)
         .collect()
