@@ -224,7 +224,9 @@ struct Replacer<F, E> {
     error: Option<E>,
 }
 
-impl<E, F: FnMut(&str) -> Result<Option<burn::tensor::TensorData>, E>> ModuleMapper for Replacer<F, E> {
+impl<E, F: FnMut(&str) -> Result<Option<burn::tensor::TensorData>, E>> ModuleMapper
+    for Replacer<F, E>
+{
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -238,11 +240,8 @@ impl<E, F: FnMut(&str) -> Result<Option<burn::tensor::TensorData>, E>> ModuleMap
             Ok(None) => param,
             Ok(Some(data)) => param.map(|tensor| {
                 let dtype = data.dtype();
-                let data = burn::tensor::TensorData::from_bytes(
-                    data.into_bytes(),
-                    tensor.shape(),
-                    dtype,
-                );
+                let data =
+                    burn::tensor::TensorData::from_bytes(data.into_bytes(), tensor.shape(), dtype);
                 let new = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
                 match tensor.is_require_grad() {
                     true => new.require_grad(),
