@@ -16,6 +16,7 @@ use crate::lora::{Adapters, Trainable};
 use crate::pass::Mode;
 use crate::qwen2::Qwen2;
 use crate::qwen3::Qwen3;
+use crate::streamed::{Block, Streamed, StreamedReads};
 use crate::{Error, KvCache, Pass, Weights};
 
 /// A decoder with its configuration: what is trained, scored and sampled from. Clones share their
@@ -33,7 +34,7 @@ pub struct CausalLm {
     trainable: Arc<Trainable>,
     adapters: Adapters,
     /// What frozen weights of blocks are read from, where they are not kept.
-    streamed: Option<Arc<Checkpoint>>,
+    streamed: Option<Arc<Streamed>>,
 }
 
 /// The four families.
@@ -85,7 +86,10 @@ impl CausalLm {
         let report = checkpoint.validate(&config)?;
         let weights = Weights::from_checkpoint(&checkpoint, device).trained(trainable, dtype);
         let mut model = Self::build(config, &weights, device, dtype)?;
-        model.streamed = trainable.stream_frozen_blocks.then(|| Arc::new(checkpoint));
+        if trainable.stream_frozen_blocks {
+            let streamed = Streamed::new(checkpoint, model.config(), dtype);
+            model.streamed = Some(Arc::new(streamed));
+        }
         Ok((model, report))
     }
 
@@ -143,9 +147,14 @@ impl CausalLm {
         &self.trainable
     }
 
-    /// The file of what is frozen of its blocks, where that is read each time a block runs.
-    pub(crate) fn streamed(&self) -> Option<&Checkpoint> {
+    /// What is frozen of its blocks, where that is read each time a block runs.
+    pub(crate) fn streamed(&self) -> Option<&Streamed> {
         self.streamed.as_deref()
+    }
+
+    /// How often this model and its clones have read a block, where blocks are streamed.
+    pub fn streamed_reads(&self) -> StreamedReads {
+        self.streamed().map(Streamed::reads).unwrap_or_default()
     }
 
     /// The model without gradients, sharing its tensors: for generation and scoring.
@@ -271,24 +280,30 @@ impl CausalLm {
     /// # Shapes
     /// - x and the output: `[tokens, hidden]`
     pub fn layer(&self, index: usize, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
-        if let Some(checkpoint) = &self.streamed {
-            let read = |name: &str| checkpoint.read_f32(name);
-            let output = self.replaced_layer(index, x, pass, read);
-            return output.expect("the file was checked when it was opened, and is still mapped");
+        if let Some(block) = self.streamed_block(index, pass) {
+            let [output] = self.replaced_layer(index, [(x, pass)], block);
+            return output;
         }
         each_family!(self.decoder(), model => model.layers[index].forward(x, pass))
     }
 
-    /// As [`Self::layer`], of a copy whose parameters `mapper` has changed.
-    pub(crate) fn mapped_layer<M: ModuleMapper>(
+    /// What is read of a layer for this pass, where blocks are streamed.
+    pub(crate) fn streamed_block(&self, index: usize, pass: &mut Pass) -> Option<Block> {
+        let next = pass.take_next(index, self.config.num_hidden_layers);
+        let block = self.streamed.as_ref()?.take(index, Some(next));
+        Some(block.expect("the file was checked when it was opened, and is still open"))
+    }
+
+    /// As [`Self::layer`], of a copy whose parameters `mapper` has changed, for each of several inputs.
+    pub(crate) fn mapped_layer<M: ModuleMapper, const N: usize>(
         &self,
         index: usize,
-        x: Tensor<2>,
-        pass: &mut Pass,
+        inputs: [(Tensor<2>, &mut Pass); N],
         mapper: &mut M,
-    ) -> Tensor<2> {
+    ) -> [Tensor<2>; N] {
         each_family!(self.decoder(), model => {
-            model.layers[index].clone().map(mapper).forward(x, pass)
+            let layer = model.layers[index].clone().map(mapper);
+            inputs.map(|(x, pass)| layer.forward(x, pass))
         })
     }
 

@@ -25,6 +25,7 @@ mod pass;
 mod qwen2;
 mod qwen3;
 mod save;
+mod streamed;
 
 pub use causal_lm::{CausalLm, Decoder};
 pub use config::ModelConfig;
@@ -35,3 +36,4 @@ pub use lora::{LINEAR_MODULES, LoraConfig, MergeDifference, Trainable};
 pub use part::Part;
 pub use pass::Pass;
 pub use save::{host_values, parameter_name};
+pub use streamed::StreamedReads;

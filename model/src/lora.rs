@@ -9,16 +9,18 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::tensor::TensorData;
 use kernels::Segments;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::causal_lm::checkpoint_dtype;
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, Dtype, TensorData, TensorFile, TensorToWrite, write_tensor_file,
+    self, Checkpoint, CheckpointError, Dtype, TensorFile, TensorToWrite, write_tensor_file,
 };
 use crate::config::{EMBEDDING, ModelConfig};
 use crate::layers::mix;
+use crate::streamed::Streamed;
 use crate::{CausalLm, Error, host_values};
 
 /// The linear layers of a block, where adapters may be; PEFT's `all-linear`.
@@ -203,7 +205,7 @@ impl CausalLm {
             .collect();
         write_tensor_file(&dir.join(ADAPTER_FILE), &tensors, |tensor| {
             let values = host_values(parameters[&tensor.name[PREFIX.len()..]].clone());
-            Ok::<_, CheckpointError>(TensorData::Float32(Cow::Owned(values)))
+            Ok::<_, CheckpointError>(checkpoint::TensorData::Float32(Cow::Owned(values)))
         })?;
         Ok(())
     }
@@ -230,16 +232,16 @@ impl CausalLm {
         }
         self.with_some_parameters(|name| {
             let known = wanted.iter().any(|(wanted, _)| wanted == name);
-            let tensor = known.then(|| file.tensor(&format!("{PREFIX}{name}")));
-            Ok::<_, Error>(tensor.transpose()?.map(|tensor| tensor.to_f32()))
+            let values = known.then(|| file.read_f32(&format!("{PREFIX}{name}")));
+            Ok::<_, Error>(values.transpose()?)
         })
     }
 
     /// How far the model that `dir` holds, with the adapters merged into its weights, is from this
-    /// one, on a short fixed input. One block of the other is in memory at a time.
+    /// one, on a short fixed input. Of either model each block is read once, where it is not in memory.
     ///
     /// # Errors
-    /// A tensor is missing there.
+    /// A tensor is missing there, or a file cannot be read.
     ///
     /// # Panics
     /// It has no adapters.
@@ -248,26 +250,27 @@ impl CausalLm {
         let model = self.valid();
         let plain = model.without_adapters();
         let checkpoint = Checkpoint::open(dir)?;
-        let stored = checkpoint.dtype().unwrap_or(Dtype::Float32);
+        let dtype = checkpoint.dtype().unwrap_or(Dtype::Float32);
         let computed = checkpoint_dtype(self.dtype());
-        let last_place = 2.0 * stored.roundoff().max(computed.roundoff());
+        let last_place = 2.0 * dtype.roundoff().max(computed.roundoff());
+        let stored = Streamed::new(checkpoint, self.config(), self.dtype());
         let vocab = self.config().vocab_size as u32;
         let ids: Arc<[u32]> = (0..CHECKED_TOKENS).map(|i| (i * 37 + 3) % vocab).collect();
         let segments = Segments::from_lengths(&[ids.len()]);
-        let mut pass = model.packed_pass(&segments);
-        let mut plain_pass = plain.packed_pass(&segments);
+        let [mut own, mut plain] = [&model, &plain].map(|model| model.packed_pass(&segments));
         let x = model.embed(&ids);
         let [mut apart, mut base, mut merged, mut moved] = [x.clone(), x.clone(), x.clone(), x];
-        for layer in 0..self.config().num_hidden_layers {
-            apart = model.layer(layer, apart, &mut pass);
-            base = plain.layer(layer, base, &mut plain_pass);
-            merged = plain.replaced_layer(layer, merged, &mut plain_pass, |name| {
-                checkpoint.read_f32(name)
-            })?;
-            moved = plain.replaced_layer(layer, moved, &mut plain_pass, |name| {
-                let values = checkpoint.read_f32(name);
-                values.map(|values| moved_by(last_place, values))
-            })?;
+        let layers = self.config().num_hidden_layers;
+        for layer in 0..layers {
+            let block = model.streamed_block(layer, &mut own).unwrap_or_default();
+            let inputs = [(apart, &mut own), (base, &mut plain)];
+            [apart, base] = model.replaced_layer(layer, inputs, block);
+            let block = stored.take(layer, (layer + 1 < layers).then_some(layer + 1))?;
+            let input = [(merged, &mut plain)];
+            [merged] = model.replaced_layer(layer, input, block.clone());
+            let move_by = |(name, data)| (name, moved_by(last_place, data));
+            let block = block.into_iter().map(move_by).collect();
+            [moved] = model.replaced_layer(layer, [(moved, &mut plain)], block);
         }
         let [apart, base, merged, moved] =
             [apart, base, merged, moved].map(|x| host_values(model.logits(model.norm(x))));
@@ -285,16 +288,18 @@ const CHECKED_TOKENS: u32 = 16;
 const SAMPLES: f64 = 4.0;
 
 /// Values of which every other one, without a pattern, is larger by this share and the rest smaller.
-fn moved_by(share: f64, mut values: Vec<f32>) -> Vec<f32> {
-    for (index, value) in values.iter_mut().enumerate() {
+fn moved_by(share: f64, values: TensorData) -> TensorData {
+    let shape = values.shape().clone();
+    let move_one = |(index, value): (usize, f32)| {
         let sign = if mix(index as u64) & 1 == 0 {
             1.0
         } else {
             -1.0
         };
-        *value = (f64::from(*value) * (1.0 + sign * share)) as f32;
-    }
-    values
+        (f64::from(value) * (1.0 + sign * share)) as f32
+    };
+    let values = values.iter::<f32>().enumerate().map(move_one).collect();
+    TensorData::new(values, shape)
 }
 
 /// Logits of a merged model against those of its base with adapters.

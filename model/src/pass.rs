@@ -15,6 +15,8 @@ pub struct Pass<'a> {
     /// Rotary tables of full and of sliding layers.
     tables: [RotaryTable; 2],
     adapters: Adapters,
+    /// The layer that is visited after the next one that runs, where it is not the one above.
+    next: Option<usize>,
     /// What the blocks computed on the way, where someone watches.
     parts: Option<RefCell<Vec<Part>>>,
 }
@@ -52,8 +54,20 @@ impl<'a> Pass<'a> {
             mode,
             tables,
             adapters,
+            next: None,
             parts: None,
         }
+    }
+
+    /// Says which layer is visited after the next one that runs, where that is not the one above it
+    /// or, above the last, the first: blocks that are streamed are read ahead. Only a hint.
+    pub fn followed_by(&mut self, layer: usize) {
+        self.next = Some(layer);
+    }
+
+    /// The layer to read ahead while `layer` of `count` runs.
+    pub(crate) fn take_next(&mut self, layer: usize, count: usize) -> usize {
+        self.next.take().unwrap_or((layer + 1) % count)
     }
 
     /// Keeps the named results inside blocks from now on.

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
@@ -10,6 +11,7 @@ use crate::checkpoint::{
     write_checkpoint,
 };
 use crate::layers::merged;
+use crate::streamed::Block;
 use crate::{CausalLm, Error, Pass, Trainable};
 
 impl CausalLm {
@@ -25,7 +27,7 @@ impl CausalLm {
                 return Ok(parameter.clone());
             }
             let source = self.streamed().expect("a parameter is kept or streamed");
-            let values = source.read_f32(&tensor.name)?;
+            let values = source.checkpoint().read_f32(&tensor.name)?;
             let device = self.device().clone().inner();
             Ok(Tensor::from_floats(values.as_slice(), &device))
         };
@@ -181,11 +183,15 @@ impl CausalLm {
     /// As [`Self::with_parameters`]; those without a value stay.
     pub(crate) fn with_some_parameters<E>(
         mut self,
-        values: impl FnMut(&str) -> Result<Option<Vec<f32>>, E>,
+        mut values: impl FnMut(&str) -> Result<Option<Vec<f32>>, E>,
     ) -> Result<Self, E> {
+        let flat = |values: Vec<f32>| {
+            let count = values.len();
+            burn::tensor::TensorData::new(values, [count])
+        };
         let mut replacer = Replacer {
             path: Vec::new(),
-            values,
+            values: |name: &str| Ok(values(name)?.map(flat)),
             error: None,
         };
         self.update(&mut replacer);
@@ -195,28 +201,20 @@ impl CausalLm {
         }
     }
 
-    /// Runs a layer with the values that `values` has for its own parameters; its adapters stay as they
-    /// are.
-    pub(crate) fn replaced_layer<E>(
+    /// Runs a layer with a block's values in place of its own parameters, for each of several inputs; its
+    /// adapters stay as they are.
+    pub(crate) fn replaced_layer<const N: usize>(
         &self,
         index: usize,
-        x: Tensor<2>,
-        pass: &mut Pass,
-        mut values: impl FnMut(&str) -> Result<Vec<f32>, E>,
-    ) -> Result<Tensor<2>, E> {
+        inputs: [(Tensor<2>, &mut Pass); N],
+        mut block: Block,
+    ) -> [Tensor<2>; N] {
         let mut replacer = Replacer {
             path: vec!["layers".to_owned(), index.to_string()],
-            values: |name: &str| match name.contains(".lora_") {
-                true => Ok(None),
-                false => values(name).map(Some),
-            },
+            values: |name: &str| Ok::<_, Infallible>(block.remove(name)),
             error: None,
         };
-        let output = self.mapped_layer(index, x, pass, &mut replacer);
-        match replacer.error {
-            Some(error) => Err(error),
-            None => Ok(output),
-        }
+        self.mapped_layer(index, inputs, &mut replacer)
     }
 }
 
@@ -226,7 +224,9 @@ struct Replacer<F, E> {
     error: Option<E>,
 }
 
-impl<E, F: FnMut(&str) -> Result<Option<Vec<f32>>, E>> ModuleMapper for Replacer<F, E> {
+impl<E, F: FnMut(&str) -> Result<Option<burn::tensor::TensorData>, E>> ModuleMapper
+    for Replacer<F, E>
+{
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -238,8 +238,10 @@ impl<E, F: FnMut(&str) -> Result<Option<Vec<f32>>, E>> ModuleMapper for Replacer
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match (self.values)(&parameter_name(&self.path)) {
             Ok(None) => param,
-            Ok(Some(values)) => param.map(|tensor| {
-                let data = burn::tensor::TensorData::new(values, tensor.shape());
+            Ok(Some(data)) => param.map(|tensor| {
+                let dtype = data.dtype();
+                let data =
+                    burn::tensor::TensorData::from_bytes(data.into_bytes(), tensor.shape(), dtype);
                 let new = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
                 match tensor.is_require_grad() {
                     true => new.require_grad(),

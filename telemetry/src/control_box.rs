@@ -112,14 +112,18 @@ impl ControlBox {
         Ok(taken)
     }
 
-    /// Empties the box when a trainer starts: what was asked of an earlier process is refused, so that a run
-    /// stopped last week does not stop again.
+    /// Takes what was left before `since_ms`, when a trainer began: what was asked of an earlier process is
+    /// refused, so that a run stopped last week does not stop again.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn refuse_stale(&mut self) -> Result<Taken, TelemetryError> {
+    pub fn refuse_stale(&mut self, since_ms: u64) -> Result<Taken, TelemetryError> {
         let mut taken = Taken::default();
         for (id, path) in self.files()? {
+            let asked_ms = id.split('-').next().and_then(|ms| ms.parse::<u64>().ok());
+            if asked_ms.is_some_and(|asked| asked >= since_ms) {
+                continue;
+            }
             if let Err(error) = fs::remove_file(&path) {
                 taken.leave(TelemetryError::io("remove", &path)(error));
                 continue;
@@ -218,7 +222,7 @@ mod tests {
         assert_eq!(taken.requests, [sent]);
         assert!(taken.left.unwrap().to_string().contains("0.json"));
         let old = control.send(ControlAction::Stop, &clock).unwrap();
-        let stale = control.refuse_stale().unwrap();
+        let stale = control.refuse_stale(u64::MAX).unwrap();
         assert_eq!(stale.refused[0].id, old.id);
         assert!(stale.left.unwrap().to_string().contains("0.json"));
         assert!(control.take().unwrap().requests.is_empty());
@@ -255,12 +259,16 @@ mod tests {
     fn what_was_asked_of_an_earlier_process_is_refused() {
         let (_dir, mut control, clock) = run();
         let old = control.send(ControlAction::Stop, &clock).unwrap();
-        let refused = control.refuse_stale().unwrap().refused;
+        clock.advance(Duration::from_millis(1));
+        let began = clock.now_ms();
+        let new = control.send(ControlAction::Pause, &clock).unwrap();
+        let refused = control.refuse_stale(began).unwrap().refused;
+        assert_eq!(refused.len(), 1);
         assert_eq!(
             (refused[0].id.as_str(), refused[0].status),
             (old.id.as_str(), ControlStatus::Refused)
         );
-        assert_empty(&control.take().unwrap());
+        assert_eq!(control.take().unwrap().requests, [new]);
     }
 
     #[test]

@@ -52,6 +52,15 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Writes every number that is no whole one in as few digits as [`Scalar::shortened`].
+    pub fn shorten(&mut self) {
+        for value in self.0.values_mut().filter(|value| value.is_f64()) {
+            if let Some(scalar) = Scalar::from_value(value) {
+                *value = scalar.shortened().into();
+            }
+        }
+    }
+
     /// Takes a field out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.shift_remove(name)
@@ -132,6 +141,19 @@ mod tests {
             (None, None)
         );
         assert!(fields.get("none").is_some() && fields.get("absent").is_none());
+    }
+
+    #[test]
+    fn only_floats_are_shortened() {
+        let mut fields = Fields::new()
+            .with("entropy", 3.944_682_678_580_284)
+            .with("tokens", 123_456_789_012u64)
+            .with("nan", f64::NAN);
+        fields.shorten();
+        assert_eq!(
+            serde_json::to_string(&fields).unwrap(),
+            r#"{"entropy":3.9446826,"tokens":123456789012,"nan":"nan"}"#
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! trainer.log      what a trainer that was started with a viewer says; results.txt, what it prints
 //! tensorboard/     event files                  metrics.prom    the last metrics, both where report_to says so
 //! ```
-//! What a resumed run leaves behind has a name that begins with `abandoned-`. Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out.
+//! What a resumed run leaves behind has a name that begins with `abandoned-`. Names that begin with `.tmp-` are unfinished; `.lock` keeps a second trainer out,
+//! and `.process` says what a process of several stages is doing.
 
 use crate::atomic::temporary_name;
 use crate::{RunLock, TelemetryError, Writer};

@@ -50,15 +50,16 @@ impl Writer {
 }
 
 /// The process that says in the file that it holds the lock.
-fn holder(path: &Path) -> Option<u32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+pub(crate) fn holder(path: &Path) -> Option<u32> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().next()?.trim().parse().ok()
 }
 
 /// Somebody who looks whether a run is being written holds its lock for a moment.
 const ATTEMPTS: usize = 10;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
-fn try_lock(file: &File) -> Result<(), TryLockError> {
+pub(crate) fn try_lock(file: &File) -> Result<(), TryLockError> {
     for _ in 1..ATTEMPTS {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_ATTEMPTS),

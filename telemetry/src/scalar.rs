@@ -11,6 +11,18 @@ use serde_json::Value;
 pub struct Scalar(pub f64);
 
 impl Scalar {
+    /// The number in as few digits as tell the nearest `f32` from its neighbours, 9 at most: what was measured
+    /// or computed in `f32` has no more to say. A number that no normal `f32` is near stays as it is.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        let nearest = self.0 as f32;
+        if !nearest.is_normal() {
+            return self;
+        }
+        let digits = format!("{nearest:e}").parse();
+        Self(digits.expect("a float is written as it is read"))
+    }
+
     /// Reads a JSON value; `None` where it is no number, `null` included.
     pub fn from_value(value: &Value) -> Option<Self> {
         match value {
@@ -131,6 +143,35 @@ mod tests {
                 value.to_bits(),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_shortened_number_has_nine_digits_and_is_the_same_f32() {
+        let mut bits = 0x1234_5678u32;
+        for _ in 0..10_000 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = f32::from_bits(bits);
+            let short = Scalar(f64::from(value)).shortened();
+            let text = serde_json::to_string(&short).unwrap();
+            let digits = text.split('e').next().unwrap();
+            let digits = digits
+                .trim_start_matches(['-', '0', '.'])
+                .trim_end_matches(".0");
+            let digits = digits.trim_end_matches('0');
+            if value.is_normal() {
+                let read: Scalar = serde_json::from_str(&text).unwrap();
+                assert_eq!((read.0 as f32).to_bits(), value.to_bits(), "{text}");
+                assert!(digits.replace('.', "").len() <= 9, "{text}");
+                assert_eq!(short.shortened(), short);
+            }
+        }
+        assert_eq!(
+            Scalar(0.471_567_757_710_263_83).shortened(),
+            Scalar(0.471_567_75)
+        );
+        for value in [0.0, f64::NAN, f64::INFINITY, 1e-300, 1e300, 1e-40] {
+            assert_eq!(Scalar(value).shortened(), Scalar(value));
         }
     }
 

@@ -107,6 +107,42 @@ fn answers(run_dir: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_request_waits_while_the_demo_is_made_and_goes_to_the_stage_that_comes() {
+    let dir = scratch("control-demo");
+    let mut command = trainer();
+    command.args(["--stage", "cpt", "--device", "cpu", "--output", text(&dir)]);
+    command.args(["--set", "eval_steps=0", "--set", "preflight=off"]);
+    let mut child = start(&mut command);
+    wait_until("a mark", || dir.join(".process").exists());
+    asked(&dir, "stop");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(answers(&dir), ["stop accepted", "stop done"]);
+}
+
+#[test]
+fn a_trainer_between_two_stages_says_what_it_does() {
+    let dir = scratch("control-between");
+    std::fs::create_dir(dir.join("cpt")).expect("the folder is new");
+    std::fs::write(dir.join("cpt/recipe.toml"), "").expect("it is writable");
+    let no_wait = || {
+        let output = run(&["control", text(&dir), "pause", "--no-wait"]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let mark = telemetry::ProcessMark::leave(&dir, "is at stage sft").expect("it is writable");
+    let words = no_wait();
+    let process = format!(
+        "the trainer (process {}) is at stage sft",
+        std::process::id()
+    );
+    assert!(words.contains(&process), "{words}");
+    drop(mark);
+    let words = no_wait();
+    assert!(words.contains("no trainer is at work on"), "{words}");
+}
+
+#[test]
 fn each_request_is_answered_and_none_changes_what_is_learnt() {
     for stage in ["sft", "rl"] {
         let dir = scratch(&format!("control-{stage}"));

@@ -4,8 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use model::checkpoint::{Checkpoint, TensorFile};
+use burn::tensor::{DType, Device};
+use datasets::{SupervisedTokens, TokenBatch};
+use model::checkpoint::{Checkpoint, Dtype, TensorFile};
+use model::generate::{GenerateOptions, Request, SamplingOptions, generate};
+use model::{CausalLm, LINEAR_MODULES, LoraConfig, StreamedReads, Trainable};
 use serde_json::Value;
+use trainer::forward::{Forward, Recompute, host_loss};
+use trainer::optimizer::GradientBuffer;
 
 use crate::checkpoints::scratch;
 use crate::golden;
@@ -228,4 +234,70 @@ fn streamed_blocks_give_the_bits_of_resident_ones() {
         });
         assert_eq!(losses[0], losses[1], "{stage}");
     }
+}
+
+/// A golden model of which nothing but new adapters trains, its blocks on the disk.
+fn streamed(family: &str) -> CausalLm {
+    let trainable = Trainable {
+        lora: Some(LoraConfig {
+            r: 2,
+            alpha: 4.0,
+            use_rslora: false,
+            target_modules: LINEAR_MODULES.map(str::to_owned).to_vec(),
+            seed: 1,
+        }),
+        freeze_embeddings: false,
+        stream_frozen_blocks: true,
+    };
+    let device = Device::flex().autodiff();
+    let dir = golden::model_dir(family);
+    let (model, _) = CausalLm::load_to_train(&dir, &device, DType::F32, &trainable)
+        .unwrap_or_else(|error| panic!("{family}: {error}"));
+    model
+}
+
+#[test]
+fn streamed_blocks_are_read_ahead_in_the_order_of_visits() {
+    let model = streamed("gemma3");
+    let layers = model.config().num_hidden_layers;
+    assert!(layers > 2, "{layers} blocks have no order to speak of");
+    let ids: Vec<u32> = (3..40).collect();
+    let loss_mask = vec![true; ids.len()];
+    let batch = TokenBatch::from_sequences(&[SupervisedTokens { ids, loss_mask }]);
+    let weights = vec![-1.0; batch.num_supervised()];
+    for step in 1..=2 {
+        let forward = Forward::new(&model, Recompute::Blocks);
+        let (loss, _) = forward.weighted_logprobs(&batch, &weights, 1.0);
+        host_loss(&loss);
+        forward.backward(&loss, &mut GradientBuffer::default());
+        // Of all visits up and down again, only the very first finds nothing read.
+        let ahead = 2 * layers * step - 1;
+        assert_eq!(model.streamed_reads(), StreamedReads { ahead, late: 1 });
+    }
+    // Two sequences take each block together: once for the prompts and once for every further token.
+    let requests = [5, 9].map(|length| Request {
+        prompt: (2..length).collect(),
+        index: 0,
+        max_new_tokens: 4,
+    });
+    let options = GenerateOptions {
+        sampling: SamplingOptions::GREEDY,
+        stop_tokens: Vec::new(),
+        max_batch_size: 2,
+    };
+    generate(&model, &requests, &options, &|| false).expect("nobody stops it");
+    let ahead = 4 * layers - 1 + 4 * layers;
+    assert_eq!(model.streamed_reads(), StreamedReads { ahead, late: 1 });
+}
+
+#[test]
+fn checking_a_merge_reads_each_streamed_block_once() {
+    let model = streamed("qwen3");
+    let dir = scratch("lora-merge-reads");
+    model.save(&dir, Dtype::Float32).expect("it saves");
+    assert_eq!(model.streamed_reads(), StreamedReads::default());
+    let difference = model.merge_difference(&dir).expect("it is a model");
+    assert!(difference.is_rounding(), "{difference:?}");
+    let ahead = model.config().num_hidden_layers - 1;
+    assert_eq!(model.streamed_reads(), StreamedReads { ahead, late: 1 });
 }

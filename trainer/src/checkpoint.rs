@@ -26,9 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use model::checkpoint::{
-    Dtype, TensorData, TensorFile, TensorToWrite, read_tensors, write_tensor_file,
-};
+use model::checkpoint::{Dtype, TensorData, TensorFile, TensorToWrite, write_tensor_file};
 use model::{CausalLm, LoraConfig, MergeDifference, Trainable, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -187,14 +185,10 @@ pub fn restore(
     let master = dir.join(STATE).join("master.safetensors");
     if master.exists() {
         let file = TensorFile::open(&master)?;
-        model = model.with_parameters(|name| Ok::<_, TrainError>(file.tensor(name)?.to_f32()))?;
+        model = model.with_parameters(|name| Ok::<_, TrainError>(file.read_f32(name)?))?;
     }
-    let path = dir.join(STATE).join("moments.safetensors");
-    let moments = read_tensors(&path)?.into_iter();
-    let moments = moments.map(|tensor| (tensor.name, tensor.values)).collect();
-    optimizer
-        .restore(moments, &device.clone().inner())
-        .map_err(|why| TrainError::Checkpoint(format!("{}: {why}", path.display())))?;
+    let moments = TensorFile::open(dir.join(STATE).join("moments.safetensors"))?;
+    optimizer.restore(&moments, &device.clone().inner())?;
     Ok(model)
 }
 

@@ -46,12 +46,12 @@ pub(crate) enum Next {
     Stop,
 }
 
-/// Refuses what was asked of an earlier process; for one that begins to work on the run.
+/// Refuses what was asked of an earlier process; for one that began to work on the run at `since_ms`.
 ///
 /// # Errors
 /// The log cannot be written.
-pub fn refuse_stale(run_dir: &RunDir, log: &EventLog) -> Result<(), TrainError> {
-    let stale = ControlBox::new(run_dir).refuse_stale();
+pub fn refuse_stale(run_dir: &RunDir, log: &EventLog, since_ms: u64) -> Result<(), TrainError> {
+    let stale = ControlBox::new(run_dir).refuse_stale(since_ms);
     let stale = stale.unwrap_or_else(unread);
     for refused in stale.refused {
         log.append(refused)?;
@@ -308,7 +308,7 @@ mod tests {
     fn what_was_asked_before_the_process_began_or_after_the_run_ended_is_refused() {
         let run = run();
         let before = run.ask(ControlAction::Stop);
-        refuse_stale(&run.run_dir, &run.log).expect("a box");
+        refuse_stale(&run.run_dir, &run.log, u64::MAX).expect("a box");
         let mut requests = Requests::new(&run.run_dir);
         let after = run.ask(ControlAction::Pause);
         requests.close_after(Ok(()), &run.log).expect("a box");

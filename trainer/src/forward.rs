@@ -145,7 +145,12 @@ impl<'a> Forward<'a> {
         let mut pass = model.packed_pass(&segments);
         let mut x = embed(&model, &ids, noise);
         let mut inputs = Vec::new();
-        for layer in 0..model.config().num_hidden_layers {
+        let layers = model.config().num_hidden_layers;
+        for layer in 0..layers {
+            if layer + 1 == layers {
+                // The way back begins where the way up ends.
+                pass.followed_by(layer);
+            }
             inputs.push(match self.recompute {
                 Recompute::BlocksOnHost => Kept::Host(owned(x.to_data())),
                 _ => Kept::Device(Box::new(x.clone())),
@@ -215,6 +220,11 @@ fn walk_back(
             false => input.require_grad(),
         };
         let mut block = model.packed_pass(&segments);
+        if layer > 0 && lowest != Some(layer) {
+            block.followed_by(layer - 1);
+        } else {
+            block.followed_by(0);
+        }
         let output = model.layer(layer, input.clone(), &mut block);
         let mut gradients = through(output, gradient);
         buffer.add(model, &mut gradients);

@@ -1,13 +1,15 @@
 //! AdamW over the parameters that train, and the gradients of an optimizer step. A frozen parameter
 //! has no gradient, no moments, and no part in the norm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use kernels::{AdamWStep, EightBitMoments};
+use model::checkpoint::TensorFile;
 use model::{CausalLm, parameter_name};
 
+use crate::TrainError;
 use crate::recipe::{Optim, OptimizerSettings};
 
 /// Gradients by parameter name, flattened, summed over micro-batches.
@@ -132,32 +134,32 @@ impl AdamW {
         &self.moments
     }
 
-    /// Puts saved moments back.
+    /// Puts back the moments that a checkpoint's file holds, those of one parameter after the other: all
+    /// of them at once would be as much memory again as they are.
     ///
     /// # Errors
-    /// A sentence, where they are not what the recipe's `optim` makes.
-    pub fn restore(
-        &mut self,
-        saved: Vec<(String, Vec<f32>)>,
-        device: &Device,
-    ) -> Result<(), String> {
-        let mut parts: BTreeMap<String, BTreeMap<String, Vec<f32>>> = BTreeMap::new();
-        for (name, values) in saved {
-            if let Some((part, name)) = name.split_once('.') {
-                let of_name = parts.entry(name.to_owned()).or_default();
-                of_name.insert(part.to_owned(), values);
+    /// The file cannot be read, or they are not what the recipe's `optim` makes.
+    pub fn restore(&mut self, file: &TensorFile, device: &Device) -> Result<(), TrainError> {
+        let broken = |why: String| {
+            let path = file.path().display();
+            TrainError::Checkpoint(format!("{path}: {why}"))
+        };
+        let mut parts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for stored in file.names() {
+            if let Some((part, name)) = stored.split_once('.') {
+                parts.entry(name).or_default().insert(part);
             }
         }
-        for (name, mut parts) in parts {
-            let mut take = |part: &str| parts.remove(part);
-            let moments = match (take("first"), take("second"), take("codes"), take("scales")) {
-                (Some(first), Some(second), None, None) => {
-                    Moments::float32([first, second], device)
+        for (name, parts) in parts {
+            let part = |part: &str| file.read_f32(&format!("{part}.{name}"));
+            let parts: Vec<&str> = parts.into_iter().collect();
+            let moments = match parts.as_slice() {
+                ["first", "second"] => {
+                    let moment = |values: Vec<f32>| Tensor::from_data(flat(values), device);
+                    Moments::Float32([moment(part("first")?), moment(part("second")?)])
                 }
-                (None, None, Some(codes), Some(scales)) => {
-                    Moments::eight_bit(codes, scales, device)
-                }
-                _ => return Err(format!("the moments of {name} are not complete")),
+                ["codes", "scales"] => Moments::eight_bit(part("codes")?, part("scales")?, device),
+                _ => return Err(broken(format!("the moments of {name} are not complete"))),
             };
             let saved_as = match moments {
                 Moments::EightBit(_) => Optim::Adamw8bit,
@@ -165,16 +167,22 @@ impl AdamW {
             };
             let wanted = Optim::of(self.settings.optim, moments.count());
             if saved_as != wanted {
-                return Err(format!(
+                return Err(broken(format!(
                     "the moments of {name} were saved by optim = {saved_as}, and this run has optim \
                      = {}\nhint: set optim as it was, or start afresh with `--resume never`",
                     self.settings.optim
-                ));
+                )));
             }
-            self.moments.insert(name, moments);
+            self.moments.insert(name.to_owned(), moments);
         }
         Ok(())
     }
+}
+
+/// Values as a tensor's data, of which no second copy is made.
+fn flat(values: Vec<f32>) -> TensorData {
+    let count = values.len();
+    TensorData::new(values, [count])
 }
 
 impl Optim {
@@ -193,10 +201,6 @@ impl Moments {
             Optim::Adamw8bit => Moments::EightBit(EightBitMoments::zeros(count, device)),
             Optim::AdamwTorch => Moments::Float32([0, 1].map(|_| Tensor::zeros([count], device))),
         }
-    }
-
-    fn float32(moments: [Vec<f32>; 2], device: &Device) -> Self {
-        Moments::Float32(moments.map(|values| Tensor::from_floats(values.as_slice(), device)))
     }
 
     fn eight_bit(codes: Vec<f32>, scales: Vec<f32>, device: &Device) -> Self {

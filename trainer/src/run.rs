@@ -14,7 +14,8 @@ use model::{CausalLm, ModelConfig, Trainable};
 use serde_json::Value;
 use telemetry::event;
 use telemetry::{
-    Event, EventLog, EventTail, Fields, Heartbeat, RunDir, RunLock, RunManifest, SampleLog, Scalar,
+    Clock, Event, EventLog, EventTail, Fields, Heartbeat, Line, RunDir, RunLock, RunManifest,
+    SampleLog, Scalar, SystemClock,
 };
 
 use crate::TrainError;
@@ -76,9 +77,11 @@ pub enum RunEnd {
 /// As [`Training::run`], and whatever is wrong with the model, the data or the output directory.
 pub fn run(request: RunRequest) -> Result<RunEnd, TrainError> {
     let run_dir = RunDir::create(&request.output)?;
+    // Whoever sees the lock may ask for something at once.
+    let since_ms = SystemClock::new().now_ms();
     let lock = run_dir.lock()?;
     let log = say::shown(EventLog::open(&run_dir)?);
-    control::refuse_stale(&run_dir, &log)?;
+    control::refuse_stale(&run_dir, &log, since_ms)?;
     report_to(&request.recipe, &run_dir, &log);
     let result = run_locked(&request, &run_dir, &lock, &log);
     if let Err(error) = &result
@@ -362,17 +365,15 @@ impl Context<'_> {
     }
 
     fn has_logged_steps(&self, run_dir: &RunDir) -> Result<bool, TrainError> {
-        let (lines, _) = EventTail::read_all(run_dir.events_file())?;
-        Ok(lines
-            .iter()
-            .any(|line| matches!(line.event, Event::Step(_))))
+        let is_step = |line: &Line| matches!(line.event, Event::Step(_));
+        Ok(EventTail::find_first(&run_dir.events_file(), is_step)?.is_some())
     }
 
     /// Logs the end of a run that was killed or stopped between its last checkpoint and that event.
     fn finish_again(&self, run_dir: &RunDir, ended: Ended, step: u64) -> Result<(), TrainError> {
-        let (lines, _) = EventTail::read_all(run_dir.events_file())?;
-        let mut ends = lines.iter().rev().map(|line| &line.event);
-        match ends.find(|event| matches!(event, Event::Finished(_) | Event::RunStarted(_))) {
+        let is_end = |line: &Line| matches!(line.event, Event::Finished(_) | Event::RunStarted(_));
+        let end = EventTail::find_last(&run_dir.events_file(), is_end)?;
+        match end.map(|line| line.event) {
             Some(Event::Finished(end)) if end.reason != "stopped" => Ok(()),
             _ => finish(self.log, ended.reason(), step, Fields::new()),
         }

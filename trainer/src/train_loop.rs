@@ -424,8 +424,12 @@ impl Training {
         throughput: &Throughput,
     ) -> Result<(), TrainError> {
         let tokens = event.fields.scalar("num_tokens").unwrap_or(f64::NAN);
-        event.tokens_per_second = Scalar(tokens / took.as_secs_f64());
-        event.fields.set("step_time", took.as_secs_f64());
+        event.tokens_per_second = Scalar(tokens / took.as_secs_f64()).shortened();
+        // Half of a step's line would be digits that say nothing. Loss and gradient norm keep theirs:
+        // they are sums in f64, by which runs are compared to the last bit.
+        event.fields.shorten();
+        // As its parts below, rounded down, so that they never add up to more.
+        event.fields.set("step_time", took.as_micros() as f64 / 1e6);
         meter.report(took, &mut event.fields);
         for sample in stage.samples() {
             self.samples.append(&sample)?;

@@ -1,5 +1,8 @@
-//! One safetensors file, mapped into memory: its header is read and checked at once, its tensors
-//! when asked for.
+//! One safetensors file: its header is read and checked at once, its tensors when asked for.
+//!
+//! A tensor can be looked at in place, where the file is mapped, or read into memory of its own. What
+//! is looked at in place counts as the process's memory until the map goes; so whole models and
+//! moments are read.
 
 use std::{
     fs::File,
@@ -17,9 +20,13 @@ use crate::error::CheckpointError;
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
+    file: File,
     map: Mmap,
     header: Header,
 }
+
+/// Bytes that are read at a time where they are converted.
+const PIECE: usize = 1 << 20;
 
 /// A tensor in a mapped file; its bytes are read from the disk when touched.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +48,17 @@ impl TensorFile {
     /// The file cannot be read, is cut short, or is not safetensors.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let path = path.into();
-        let map = match map(&path) {
-            Ok(map) => map,
+        let (file, map) = match map(&path) {
+            Ok(opened) => opened,
             Err(source) => return Err(CheckpointError::Read { path, source }),
         };
         match Header::parse(&map) {
-            Ok(header) => Ok(Self { path, map, header }),
+            Ok(header) => Ok(Self {
+                path,
+                file,
+                map,
+                header,
+            }),
             Err(problem) => Err(CheckpointError::Broken { path, problem }),
         }
     }
@@ -86,6 +98,63 @@ impl TensorFile {
             dtype,
             shape: &info.shape,
             bytes: &self.map[self.header.data_start..][start..end],
+        })
+    }
+
+    /// A tensor's bytes, read into memory of their own.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], or the file cannot be read.
+    pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, CheckpointError> {
+        let tensor = self.tensor(name)?;
+        let mut bytes = vec![0; tensor.bytes.len()];
+        self.read_at(&tensor, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A tensor's values as f32, read into memory of their own: exact, unless they are `Float64`.
+    ///
+    /// # Errors
+    /// As [`Self::read_bytes`].
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let mut values = vec![0.0; self.tensor(name)?.num_elements()];
+        self.read_f32_into(name, &mut values)?;
+        Ok(values)
+    }
+
+    /// As [`Self::read_f32`], into memory that is there already.
+    ///
+    /// # Errors
+    /// As [`Self::read_bytes`].
+    ///
+    /// # Panics
+    /// `values` is not as long as the tensor.
+    pub fn read_f32_into(&self, name: &str, values: &mut [f32]) -> Result<(), CheckpointError> {
+        let tensor = self.tensor(name)?;
+        tensor.check_length(values.len());
+        let width = tensor.dtype.num_bytes();
+        let mut piece = vec![0; PIECE.min(tensor.bytes.len())];
+        for (index, values) in values.chunks_mut(PIECE / width).enumerate() {
+            let piece = &mut piece[..values.len() * width];
+            self.read_at(&tensor, index * PIECE, piece)?;
+            tensor.dtype.decode(piece, values);
+        }
+        Ok(())
+    }
+
+    /// Reads a tensor's bytes from `offset` on.
+    fn read_at(
+        &self,
+        tensor: &TensorView,
+        offset: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), CheckpointError> {
+        let start = tensor.bytes.as_ptr() as usize - self.map.as_ptr() as usize;
+        read_exact_at(&self.file, bytes, (start + offset) as u64).map_err(|source| {
+            CheckpointError::Read {
+                path: self.path.clone(),
+                source,
+            }
         })
     }
 
@@ -130,18 +199,40 @@ impl TensorView<'_> {
     /// # Panics
     /// `values` is not [`Self::num_elements`] long.
     pub fn copy_f32_to(&self, values: &mut [f32]) {
+        self.check_length(values.len());
+        self.dtype.decode(self.bytes, values);
+    }
+
+    fn check_length(&self, length: usize) {
         assert_eq!(
-            values.len(),
+            length,
             self.num_elements(),
             "values for tensor `{}` of shape {:?}",
             self.name,
             self.shape
         );
-        self.dtype.decode(self.bytes, values);
     }
 }
 
-fn map(path: &Path) -> std::io::Result<Mmap> {
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}
+
+fn map(path: &Path) -> std::io::Result<(File, Mmap)> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("it is not a file"));
@@ -150,5 +241,6 @@ fn map(path: &Path) -> std::io::Result<Mmap> {
     // if somebody rewrote the file in place while it is open, which every user of mapped
     // checkpoints has to refrain from; our own writer creates files anew and never opens an
     // existing one.
-    unsafe { Mmap::map(&file) }
+    let map = unsafe { Mmap::map(&file) }?;
+    Ok((file, map))
 }

@@ -1,7 +1,7 @@
 //! Weights on disk in Hugging Face's layout: safetensors, in one file or in shards.
 //!
-//! Reading maps the files and touches a tensor when it is asked for; writing asks for a tensor when
-//! its turn comes. Neither ever holds more than one tensor, so a checkpoint may be larger than
+//! Reading takes a tensor from its file when it is asked for; writing asks for a tensor when its turn
+//! comes. Neither ever holds more than one tensor, so a checkpoint may be larger than
 //! memory.
 
 mod dtype;

@@ -96,34 +96,38 @@ impl Checkpoint {
     /// # Errors
     /// There is none of that name, or its numbers are not of a [`Dtype`].
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, CheckpointError> {
-        let head_for = (name == EMBEDDING && !self.contains(EMBEDDING)).then_some(LM_HEAD);
-        let Some((file, place)) = self.locate(head_for.unwrap_or(name)) else {
-            return Err(CheckpointError::NoTensor {
-                place: self.dir.clone(),
-                name: name.to_owned(),
-            });
-        };
-        file.tensor(&place.stored_name)
+        let (file, stored_name) = self.stored(name)?;
+        file.tensor(stored_name)
     }
 
-    /// A tensor's values: exact, unless they are `Float64`.
+    /// A tensor's values, read into memory of their own: exact, unless they are `Float64`.
     ///
     /// # Errors
-    /// As [`Self::tensor`].
+    /// As [`Self::tensor`], or a file cannot be read.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        Ok(self.tensor(name)?.to_f32())
+        let (file, stored_name) = self.stored(name)?;
+        file.read_f32(stored_name)
+    }
+
+    /// A tensor's bytes as the file has them, read into memory of their own.
+    ///
+    /// # Errors
+    /// As [`Self::read_f32`].
+    pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, CheckpointError> {
+        let (file, stored_name) = self.stored(name)?;
+        file.read_bytes(stored_name)
     }
 
     /// As [`Self::read_f32`], into memory that is there already.
     ///
     /// # Errors
-    /// As [`Self::tensor`].
+    /// As [`Self::read_f32`].
     ///
     /// # Panics
     /// `values` is not as long as the tensor.
     pub fn read_f32_into(&self, name: &str, values: &mut [f32]) -> Result<(), CheckpointError> {
-        self.tensor(name)?.copy_f32_to(values);
-        Ok(())
+        let (file, stored_name) = self.stored(name)?;
+        file.read_f32_into(stored_name, values)
     }
 
     /// Asks the system to read a tensor ahead of its use; only a hint.
@@ -151,6 +155,18 @@ impl Checkpoint {
             .into_iter()
             .max_by_key(|(_, size)| *size)
             .map(|(dtype, _)| dtype)
+    }
+
+    /// The file that holds a tensor, and its name there.
+    fn stored(&self, name: &str) -> Result<(&TensorFile, &str), CheckpointError> {
+        let head_for = (name == EMBEDDING && !self.contains(EMBEDDING)).then_some(LM_HEAD);
+        match self.locate(head_for.unwrap_or(name)) {
+            Some((file, place)) => Ok((file, &place.stored_name)),
+            None => Err(CheckpointError::NoTensor {
+                place: self.dir.clone(),
+                name: name.to_owned(),
+            }),
+        }
     }
 
     pub(super) fn locate(&self, name: &str) -> Option<(&TensorFile, &Place)> {

@@ -61,7 +61,7 @@ pub fn read_tensors(path: &Path) -> Result<Vec<OwnedTensor>, CheckpointError> {
         Ok(OwnedTensor {
             name: name.to_owned(),
             shape: tensor.shape.to_vec(),
-            values: tensor.to_f32(),
+            values: file.read_f32(name)?,
         })
     };
     file.names().map(read).collect()

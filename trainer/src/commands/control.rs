@@ -2,14 +2,13 @@
 //! event log.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use telemetry::event::{self, ControlStatus};
 use telemetry::{
-    Clock, ControlAction, ControlBox, ControlRequest, Event, EventTail, RunDir, SystemClock,
-    TelemetryError, Writer,
+    Clock, ControlAction, ControlBox, ControlRequest, Event, EventTail, Process, ProcessMark,
+    RunDir, SystemClock, TelemetryError, Writer,
 };
 
 use crate::TrainError;
@@ -25,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Leaves the request and, unless told not to, follows the log until it is answered.
 pub(super) fn run(args: &ControlArgs) -> Result<(), TrainError> {
-    let run_dir = running(&args.run_dir)?;
     let clock = SystemClock::new();
+    let run_dir = running(args, &clock)?;
     let mut tail = EventTail::at_end(run_dir.events_file())?;
     let request = ControlBox::new(&run_dir)
         .send(args.action, &clock)
@@ -92,24 +91,49 @@ fn is_last(request: &ControlRequest, answer: &event::Control) -> Result<bool, Tr
     }
 }
 
-/// The run that a trainer works on: at the path, or of a stage below it.
-fn running(path: &Path) -> Result<RunDir, TrainError> {
-    let named = RunDir::open(path);
-    let stages = StageName::ALL.map(|stage| RunDir::open(path.join(stage.as_str())));
-    let mut runs = named.iter().chain(stages.iter().flatten()).peekable();
-    if runs.peek().is_none() {
-        return Ok(named?);
-    }
-    for run in runs {
-        if run.writer()? != Writer::Nobody {
-            return Ok(run.clone());
+/// The run that a trainer works on: at the path, or of a stage below it. Where its process is there and
+/// no stage is at work at this moment, one is waited for.
+fn running(args: &ControlArgs, clock: &dyn Clock) -> Result<RunDir, TrainError> {
+    let path = args.run_dir.as_path();
+    let mut has_told = false;
+    loop {
+        // In this order: between two stages a process is there that holds no run.
+        let process = match path.is_dir() {
+            true => ProcessMark::of(path)?,
+            false => None,
+        };
+        let named = RunDir::open(path);
+        let stages = StageName::ALL.map(|stage| RunDir::open(path.join(stage.as_str())));
+        for run in named.iter().chain(stages.iter().flatten()) {
+            if run.writer()? != Writer::Nobody {
+                return Ok(run.clone());
+            }
         }
+        let Some(Process { pid, does }) = process else {
+            let is_run = named.is_ok() || stages.iter().any(Result::is_ok);
+            return Err(match named {
+                Err(error) if !is_run => error.into(),
+                _ => TrainError::Refused(format!(
+                    "no trainer is at work on {}\nhint: `trainer watch {0}` shows what became of it; \
+                     the command that started it goes on from its newest checkpoint",
+                    path.display()
+                )),
+            });
+        };
+        let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        if args.no_wait {
+            return Err(TrainError::Refused(format!(
+                "the trainer{process} {does}, and no stage of {} is training yet\nhint: without \
+                 --no-wait this waits for one",
+                path.display()
+            )));
+        }
+        if !has_told && clock.elapsed() >= PATIENCE {
+            say!("the trainer{process} {does}; the next stage that trains is asked");
+            has_told = true;
+        }
+        thread::sleep(PERIOD);
     }
-    Err(TrainError::Refused(format!(
-        "no trainer is at work on {}\nhint: `trainer watch {0}` shows what became of it; the command \
-         that started it goes on from its newest checkpoint",
-        path.display()
-    )))
 }
 
 /// A box that one may not write into is that of somebody else.

@@ -14,6 +14,7 @@ use crate::plan::{Hardware, StagePlan, changes};
 use crate::recipe::{RawRecipe, Recipe, StageName, for_stage, unused_keys};
 use crate::run::compute_dtype;
 use crate::say;
+use crate::trainable::trainable;
 
 /// Prints the plan of each stage, and fails where one does not fit.
 pub(super) fn run(args: &PlanArgs) -> Result<(), TrainError> {
@@ -149,7 +150,8 @@ fn model_to_measure(
     let dtype = compute_dtype(recipe.model.dtype, device)?;
     let with_gradients = device.device.clone().autodiff();
     if let Some(dir) = &args.model {
-        return Ok(CausalLm::load(dir, &with_gradients, dtype)?.0);
+        let trainable = trainable(&recipe.model);
+        return Ok(CausalLm::load_to_train(dir, &with_gradients, dtype, &trainable)?.0);
     }
     if plan.job.counts.total > MAX_RANDOM_PARAMETERS {
         return Err(TrainError::Usage(format!(

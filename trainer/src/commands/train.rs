@@ -3,7 +3,7 @@ mod session;
 use std::path::{Path, PathBuf};
 
 use kernels::device::{OpenDevice, open};
-use telemetry::RunDir;
+use telemetry::{ProcessMark, RunDir};
 
 use crate::TrainError;
 use crate::best::result_checkpoint;
@@ -37,8 +37,21 @@ fn train(args: &TrainArgs, raw: &RawRecipe, output: &Path) -> Result<(), TrainEr
     let device = open(args.device)?;
     say!("device {} ({})", device.name, device.description);
     let stages = stages(args);
+    let mut mark = None;
+    if args.is_demo() || stages.len() > 1 {
+        // A plain file in the way is reported before anything is made beside it.
+        RunDir::create(output)?;
+        mark = ProcessMark::leave(output, "starts")?;
+    }
+    let mut doing = |what: &str| match &mut mark {
+        Some(mark) => mark.now(what).map_err(TrainError::io(output)),
+        None => Ok(()),
+    };
     let demo = match args.is_demo() {
-        true => Some(prepare_demo(args, raw, output, &device)?),
+        true => {
+            doing("makes the demo's corpus, tokenizer and model")?;
+            Some(prepare_demo(args, raw, output, &device)?)
+        }
         false => None,
     };
     let mut previous = demo.as_ref().map(|demo| demo.base.clone());
@@ -48,6 +61,7 @@ fn train(args: &TrainArgs, raw: &RawRecipe, output: &Path) -> Result<(), TrainEr
             true => output.to_owned(),
             false => output.join(stage.as_str()),
         };
+        doing(&format!("is at stage {stage}"))?;
         let mut raw = raw.clone();
         if let Some(demo) = &demo {
             demo_layer(args, &mut raw, stage, demo);
@@ -127,8 +141,6 @@ fn prepare_demo(
     );
     let stage = args.stage.named().unwrap_or(StageName::Cpt);
     let seed = for_stage(raw, stage)?.model.seed;
-    // A plain file in the way is reported before anything is made beside it.
-    RunDir::create(output)?;
     Demo::prepare(output, seed, device)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use datasets::TokenBatch;
 use model::CausalLm;
 use model::flops::{ForwardCosts, ForwardFlops, Trained};
-use telemetry::{EventLog, Fields, event};
+use telemetry::{EventLog, Fields, Scalar, event};
 
 /// Where the time of an optimizer step goes, how much arithmetic is in it, and what a viewer is told
 /// while it lasts.
@@ -175,7 +175,7 @@ impl StepMeter {
         }
         if let Some(utilization) = &self.utilization {
             let possible = utilization.peak * took.as_secs_f64();
-            fields.set("mfu", state.flops as f64 / possible);
+            fields.set("mfu", Scalar(state.flops as f64 / possible).shortened());
         }
         state.before.append(&mut state.spent);
     }
@@ -366,6 +366,7 @@ mod tests {
             costs,
             trained: Trained::All,
         }));
+        let short = |mfu: f64| Scalar(mfu).shortened().0;
         let mfu = |took: f64| {
             let mut fields = Fields::new();
             meter.report(Duration::from_secs_f64(took), &mut fields);
@@ -373,14 +374,14 @@ mod tests {
         };
         meter.begin(1);
         meter.add_training(&batch);
-        assert_eq!(mfu(0.5), (3 * forward) as f64 / 0.5e9);
+        assert_eq!(mfu(0.5), short((3 * forward) as f64 / 0.5e9));
         meter.begin(2);
         meter.add_forward(&batch);
-        assert_eq!(mfu(0.5), forward as f64 / 0.5e9);
+        assert_eq!(mfu(0.5), short(forward as f64 / 0.5e9));
         // Sampling runs the same tokens but for the last one of each answer.
         let sampled = 2 * matrices * 4 * 4 + 2 * 2 * 128 * 4 * 10 + head;
         meter.begin(3);
         meter.add_sampling([(3, vec![2, 1])].into_iter());
-        assert_eq!(mfu(0.5), sampled as f64 / 0.5e9);
+        assert_eq!(mfu(0.5), short(sampled as f64 / 0.5e9));
     }
 }

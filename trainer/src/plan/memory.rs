@@ -7,7 +7,8 @@
 //!
 //! | item | bytes |
 //! |---|---|
-//! | weights | 4 P; with adapters c P + 4 G |
+//! | weights | 4 P; with adapters c P + 4 G; an embedding that stays as it is c V h |
+//! | streamed blocks | in place of all of them, two; on a GPU two more in the host's memory |
 //! | moments | 8 G, or 2 + 8 / 256 a value in parameters of 4,096 values or more |
 //! | gradients | 4 G when the last of them is there, fewer before |
 //! | the tied embedding's second gradient | 4 V h, until the two are added |
@@ -16,9 +17,13 @@
 //! | activations | T (c (n h + 2 q + 2 k + 3 f) + 4 heads) a block: its input, the inputs and results of its norms (n is 6 with four norms, 4 with two), q, k, v, the attention's output, gate, up and their product; with q and k norms q + k more |
 //! | inside a block's backward | c T (2 f + h) and the first matrix's gradient on top of the activations, or, at its end, the block's gradients, a copy of the largest that is transposed, and 3 c T h |
 //! | the head | the S hidden states and their gradient, and the logits of a chunk; on the CPU as much again for the operand that the gemm packs |
-//! | key-value cache | 2 c L k slots · capacity |
+//! | generation | the key-value cache, 2 c L k slots · capacity; the prompts, all in one row, a block's results without a graph; the logits of a token of each sequence |
+//! | evaluation | a row as large as a micro-batch, a block's results without a graph, and a chunk of logits |
+//! | a merge's check | three of its blocks, at a checkpoint of adapters |
 //! | freed blocks | on the CPU: see [`MMAP_THRESHOLD`] |
 //! | the program | on the CPU: see [`PROGRAM_BYTES`] |
+
+mod inference;
 
 use kernels::adamw::eight_bit::BLOCK;
 use kernels::linear_logprobs::chunks::{tokens_at_a_time, vocab_at_a_time};
@@ -47,6 +52,8 @@ pub enum Moment {
     Step,
     /// A checkpoint.
     Save,
+    /// An evaluation: held-out rows are scored, or answers written.
+    Evaluation,
 }
 
 /// Bytes at each moment.
@@ -111,7 +118,7 @@ const TRIM_THRESHOLD: u64 = 2 * MMAP_THRESHOLD;
 
 impl Moment {
     /// In the order of a step.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sampling,
         Self::Head,
         Self::LastBlock,
@@ -119,6 +126,7 @@ impl Moment {
         Self::Embedding,
         Self::Step,
         Self::Save,
+        Self::Evaluation,
     ];
 
     /// As the end of "the peak is in …".
@@ -131,6 +139,7 @@ impl Moment {
             Self::Embedding => "the backward pass of the embedding",
             Self::Step => "the optimizer's step",
             Self::Save => "writing a checkpoint",
+            Self::Evaluation => "an evaluation",
         }
     }
 }
@@ -146,7 +155,8 @@ impl Memory {
         items.add_optimizer();
         items.add_activations();
         items.add_head();
-        items.add_rollout();
+        items.add_generation();
+        items.add_scoring();
         items.add_saving();
         if job.hardware == Hardware::Cpu {
             items.add_freed();
@@ -216,7 +226,8 @@ pub(super) fn moment_bytes(job: &Job) -> u64 {
     match job.trained {
         Trained::All => {
             let tensors = job.config.expected_tensors();
-            tensors.iter().map(|t| of(t.num_elements() as u64)).sum()
+            let all: u64 = tensors.iter().map(|t| of(t.num_elements() as u64)).sum();
+            all - of(job.frozen_embedding())
         }
         // An adapter's matrices are large enough, all of them.
         Trained::Adapters { .. } => of(job.num_trained()),
@@ -267,15 +278,14 @@ impl Items<'_> {
         match job.trained {
             Trained::All => {
                 let name = "weights, float32";
-                self.add(name, Place::Device, always(4 * counts.total));
+                let trained = job.num_trained();
+                self.add(name, Place::Device, always(4 * trained));
+                let frozen = self.kept() * job.frozen_embedding();
+                self.add("frozen embedding", Place::Device, always(frozen));
             }
             Trained::Adapters { frozen, .. } => {
                 let outside = counts.total - layers * counts.block;
-                // They stay as they are in their file where blocks compute in that, else float32.
-                let number = match job.stored == job.compute {
-                    true => number,
-                    false => 4,
-                };
+                let number = self.kept();
                 let name = "frozen weights";
                 match frozen {
                     Frozen::Resident => {
@@ -284,8 +294,10 @@ impl Items<'_> {
                     Frozen::Streamed => {
                         let here = outside + 2 * counts.block;
                         self.add(name, Place::Device, always(number * here));
-                        let blocks = number * layers * counts.block;
-                        self.add("streamed blocks, mapped", Place::Host, always(blocks));
+                        if job.hardware != Hardware::Cpu {
+                            let ahead = always(2 * number * counts.block);
+                            self.add("streamed blocks on their way", Place::Host, ahead);
+                        }
                     }
                 }
                 let adapters = always(4 * job.num_trained());
@@ -303,11 +315,13 @@ impl Items<'_> {
                 Recompute::Blocks | Recompute::BlocksOnHost => 1,
             };
             let block = number * counts.block_matrices;
-            let head = number * counts.embedding;
+            // A frozen embedding that is tied is there in these numbers already, or is cast as well.
+            let is_cast = job.trains_head() || self.kept() != number;
+            let head = number * counts.embedding * u64::from(is_cast);
             let matrix = number * counts.largest_in_block;
             let name = "bfloat16 copies";
             self.add(name, Place::Device, |moment| match moment {
-                Moment::Sampling => vec![[matrix, 1], [head, 1]],
+                Moment::Sampling | Moment::Evaluation => vec![[matrix, 1], [head, 1]],
                 // The head, and its gradient before it is cast.
                 Moment::Head if of_blocks == 1 => vec![[head, 2]],
                 Moment::Head => vec![[block, of_blocks], [head, 2]],
@@ -329,7 +343,7 @@ impl Items<'_> {
         if let Trained::Adapters { .. } = job.trained {
             let gradients = 4 * job.num_trained();
             self.add("gradients, float32", Place::Device, |moment| match moment {
-                Moment::Sampling | Moment::Save => Vec::new(),
+                Moment::Sampling | Moment::Save | Moment::Evaluation => Vec::new(),
                 _ => vec![[gradients, 1]],
             });
             return;
@@ -341,16 +355,18 @@ impl Items<'_> {
             let all = block.iter().map(|[size, n]| [*size, n * count]);
             all.collect()
         };
-        let outside = |count: u64| vec![[table, count]];
-        // Of all parameters, and of the head alone.
-        let tables = if tied { 1 } else { 2 };
+        // Of the head alone, so often, and of all parameters.
+        let head = u64::from(job.trains_head());
+        let outside = |count: u64| vec![[table, count * head]];
+        let frozen = u64::from(job.frozen_embedding() > 0);
+        let tables = if tied { 1 } else { 2 } - frozen;
         let norm = 4 * widths(&job.config)[0];
-        let whole = || [blocks(layers), outside(tables), vec![[norm, 1]]].concat();
+        let whole = || [blocks(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
         let accumulates = job.work.micro_batches > 1;
         let keeps = job.recompute == Recompute::Nothing;
         let name = "gradients, float32";
         self.add_held(Held::Step, name, Place::Device, |moment| match moment {
-            Moment::Sampling | Moment::Save => Vec::new(),
+            Moment::Sampling | Moment::Save | Moment::Evaluation => Vec::new(),
             Moment::Step => whole(),
             Moment::Head if accumulates => [whole(), outside(1)].concat(),
             Moment::Head => outside(1),
@@ -421,9 +437,18 @@ impl Items<'_> {
     }
 
     fn add_head(&mut self) {
+        let parts = self.head_chunk(self.job.work.supervised, 2);
+        self.add("the head's chunk", Place::Device, |moment| match moment {
+            Moment::Head => parts.clone(),
+            _ => Vec::new(),
+        });
+    }
+
+    /// Hidden states that reach the head, `copies` of them, and what the head computes at a time.
+    fn head_chunk(&self, supervised: u64, copies: u64) -> Vec<[u64; 2]> {
         let job = self.job;
         let [hidden, ..] = widths(&job.config);
-        let (number, supervised) = (self.number(), job.work.supervised);
+        let number = self.number();
         let vocab = job.config.vocab_size;
         let (chunk, extra) = match job.hardware {
             Hardware::Cpu => {
@@ -440,49 +465,7 @@ impl Items<'_> {
             }
         };
         let rows = number * supervised * hidden;
-        self.add("the head's chunk", Place::Device, |moment| match moment {
-            Moment::Head => vec![[rows, 2], [chunk, 1], [extra, 1]],
-            _ => Vec::new(),
-        });
-    }
-
-    fn add_rollout(&mut self) {
-        let job = self.job;
-        let Some(rollout) = job.work.rollout else {
-            return;
-        };
-        let [_, _, keys, _] = widths(&job.config);
-        // A checkpoint waits for it.
-        let is_there = move |moment| match rollout.beside_training {
-            true => moment != Moment::Save,
-            false => moment == Moment::Sampling,
-        };
-        let layer = self.number() * rollout.slots * rollout.capacity * keys;
-        let layers = job.config.num_hidden_layers as u64;
-        let when = move |moment, parts: Vec<[u64; 2]>| match is_there(moment) {
-            true => parts,
-            false => Vec::new(),
-        };
-        self.add("key-value cache", Place::Device, move |moment| {
-            when(moment, vec![[layer, 2 * layers]])
-        });
-        // The product and its float32 form; the soft-cap changes them in place.
-        let logits = 4 * rollout.slots * job.config.vocab_size as u64;
-        self.add("logits of a token", Place::Device, move |moment| {
-            when(moment, vec![[logits, 2]])
-        });
-        if rollout.beside_training {
-            // The optimizer replaces the weights that sample, where it would change them in place.
-            let trained = 4 * job.num_trained();
-            self.add(
-                "weights that sample",
-                Place::Device,
-                move |moment| match moment {
-                    Moment::Sampling | Moment::Step => vec![[trained, 1]],
-                    _ => Vec::new(),
-                },
-            );
-        }
+        vec![[rows, copies], [chunk, 1], [extra, 1]]
     }
 
     fn add_saving(&mut self) {
@@ -494,6 +477,16 @@ impl Items<'_> {
         let name = "a tensor on its way to a file";
         self.add(name, Place::Host, |moment| match moment {
             Moment::Save => vec![[4 * largest, 2]],
+            _ => Vec::new(),
+        });
+        // One ahead, one at work, and what is left of it for the second look.
+        let merged = match job.trained {
+            Trained::All => 0,
+            Trained::Adapters { .. } => self.kept() * job.counts.block,
+        };
+        let name = "blocks of the merged model";
+        self.add(name, Place::Host, |moment| match moment {
+            Moment::Save => vec![[merged, 3]],
             _ => Vec::new(),
         });
     }
@@ -508,8 +501,13 @@ impl Items<'_> {
                 }
             }
             let most = small.into_iter().max().unwrap_or(0);
-            for (freed, now) in freed.iter_mut().zip(small) {
-                *freed += (most - now).min(at_most) / 2;
+            for ((freed, now), moment) in freed.iter_mut().zip(small).zip(Moment::ALL) {
+                let at_most = (most - now).min(at_most);
+                // A checkpoint copies one tensor after the other: what gradients left stays as it is.
+                *freed += match (held, moment) {
+                    (Held::Step, Moment::Save) => at_most,
+                    _ => at_most / 2,
+                };
             }
         }
         self.items.push(Item {
@@ -519,6 +517,15 @@ impl Items<'_> {
             small: ByMoment::default(),
             held: Held::Pass,
         });
+    }
+
+    /// Bytes of a frozen number: they stay as they are in their file where blocks compute in that, else
+    /// they are float32.
+    fn kept(&self) -> u64 {
+        match self.job.stored == self.job.compute {
+            true => self.number(),
+            false => 4,
+        }
     }
 
     fn number(&self) -> u64 {

@@ -22,7 +22,7 @@ use crate::trainable::trainable;
 
 pub use advice::{Change, changes};
 pub use memory::{Item, Memory, Moment};
-pub use workload::{Rollout, Workload};
+pub use workload::{Evaluation, Generation, Rollout, Workload};
 
 /// The kind of device that a plan is for: it decides what is copied and how chunks are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Hardware {
 /// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trained {
-    /// Every parameter.
+    /// Every parameter, but for the embedding where the job says so.
     All,
     /// Adapters of this rank beside projections of the blocks.
     Adapters {
@@ -54,8 +54,8 @@ pub enum Trained {
 pub enum Frozen {
     /// On the device, all of them.
     Resident,
-    /// In the model's file, which is mapped; on the device are the block at work and, until its
-    /// memory is used again, the one before.
+    /// In the model's file. In memory are the block at work and the one that is read ahead; on a GPU
+    /// also, until its memory is used again, the one before.
     Streamed,
 }
 
@@ -74,6 +74,8 @@ pub struct Job {
     pub stored: Number,
     /// What is trained.
     pub trained: Trained,
+    /// Whether the embedding, and a head that is tied to it, stays as it is.
+    pub freeze_embeddings: bool,
     /// The projections of a block that have adapters.
     pub adapted: Vec<String>,
     /// What a forward pass keeps.
@@ -82,6 +84,8 @@ pub struct Job {
     pub optim: Optim,
     /// Whether a frozen copy of the model is there, for a divergence.
     pub reference: bool,
+    /// Whether the model without its adapters is run beside it, for a divergence.
+    pub runs_base: bool,
     /// The largest micro-batch, and how many make a step.
     pub work: Workload,
 }
@@ -97,6 +101,8 @@ pub struct StagePlan {
     pub memory: Memory,
     /// Operations of an optimizer step.
     pub flops_per_step: u64,
+    /// Bytes of streamed blocks, and those of them that a step reads; `None` where none are.
+    pub streamed_bytes: Option<[u64; 2]>,
     /// Bytes of one checkpoint.
     pub checkpoint_bytes: u64,
     /// Checkpoints on disk at a time; `None` where nothing limits them.
@@ -123,6 +129,10 @@ impl Job {
                 },
             },
         };
+        let diverges = match &recipe.stage {
+            StageSettings::Rl(settings) => settings.beta > 0.0,
+            _ => false,
+        };
         Job {
             counts: ParameterCounts::of(config),
             config: config.clone(),
@@ -130,6 +140,7 @@ impl Job {
             compute,
             stored: config.dtype.unwrap_or(Number::Float32),
             trained,
+            freeze_embeddings: recipe.model.freeze_embeddings,
             adapted: match trainable(&recipe.model).lora {
                 Some(lora) => lora.target_modules,
                 None => Vec::new(),
@@ -137,10 +148,8 @@ impl Job {
             recompute: Recompute::of(&recipe.model, config),
             optim: recipe.optimizer.optim,
             // Without its adapters the policy is its own reference.
-            reference: match &recipe.stage {
-                StageSettings::Rl(settings) => settings.beta > 0.0 && trained == Trained::All,
-                _ => false,
-            },
+            reference: diverges && trained == Trained::All,
+            runs_base: diverges && trained != Trained::All,
             work: Workload::of(recipe, hardware),
         }
     }
@@ -148,7 +157,7 @@ impl Job {
     /// Parameters that are trained.
     pub fn num_trained(&self) -> u64 {
         match self.trained {
-            Trained::All => self.counts.total,
+            Trained::All => self.counts.total - self.frozen_embedding(),
             Trained::Adapters { rank, .. } => {
                 rank * self.adapter_widths() * self.config.num_hidden_layers as u64
             }
@@ -158,9 +167,23 @@ impl Job {
     /// Parameters that are not.
     pub fn num_frozen(&self) -> u64 {
         match self.trained {
-            Trained::All => 0,
+            Trained::All => self.frozen_embedding(),
             Trained::Adapters { .. } => self.counts.total,
         }
+    }
+
+    /// Parameters of an embedding that stays as it is beside others that train.
+    pub fn frozen_embedding(&self) -> u64 {
+        match self.freeze_embeddings && self.trained == Trained::All {
+            true => self.counts.embedding,
+            false => 0,
+        }
+    }
+
+    /// Whether a gradient of the head is made.
+    fn trains_head(&self) -> bool {
+        let is_tied = self.config.tie_word_embeddings;
+        self.trained == Trained::All && !(self.freeze_embeddings && is_tied)
     }
 
     /// Σ (in + out) over the adapted projections of a block.
@@ -191,16 +214,37 @@ impl Job {
             Trained::Adapters { .. } => 2,
         } + u64::from(self.recompute != Recompute::Nothing);
         let head_products = match (work.known_gradients, self.hardware) {
-            (true, Hardware::Cpu) => 3,
-            _ => 4,
-        };
+            (true, Hardware::Cpu) => 2,
+            _ => 3,
+        } + u64::from(self.trains_head());
         let trained = blocks * passes + pass.head * head_products;
-        let references = u64::from(self.reference) * (blocks + pass.head);
+        let references = u64::from(self.reference || self.runs_base) * (blocks + pass.head);
         let sampled = work.rollout.map_or(0, |rollout| {
             let pass = forward(rollout.sequences, work.length, rollout.tokens);
             (pass.blocks() - shared * work.micro_batches + pass.head) / rollout.steps
         });
         (trained + references) * work.micro_batches + sampled
+    }
+
+    /// Bytes of all blocks and those of them that an optimizer step reads, where blocks are streamed:
+    /// each forward and each backward pass reads them once, and so does every token that is sampled of
+    /// the sequences in the cache together.
+    pub fn streamed_bytes(&self) -> Option<[u64; 2]> {
+        let Trained::Adapters {
+            frozen: Frozen::Streamed,
+            ..
+        } = self.trained
+        else {
+            return None;
+        };
+        let blocks = self.counts.block * self.config.num_hidden_layers as u64;
+        let bytes = blocks * self.stored.num_bytes() as u64;
+        let passes = (2 + u64::from(self.runs_base)) * self.work.micro_batches;
+        let sampled = self
+            .work
+            .rollout
+            .map_or(0, |rollout| rollout.passes().div_ceil(rollout.steps));
+        Some([bytes, bytes * (passes + sampled)])
     }
 
     /// Bytes of a checkpoint: the weights as the source stores them, the float32 masters where that
@@ -209,7 +253,8 @@ impl Job {
         let weights = self.counts.total * self.stored.num_bytes() as u64;
         let trained = match (self.trained, self.stored) {
             (Trained::All, Number::Float32) => 0,
-            _ => 4 * self.num_trained(),
+            (Trained::All, _) => 4 * self.counts.total,
+            (Trained::Adapters { .. }, _) => 4 * self.num_trained(),
         };
         weights + trained + memory::moment_bytes(self)
     }
@@ -225,6 +270,7 @@ impl StagePlan {
             stage: recipe.stage_name(),
             memory: Memory::of(&job),
             flops_per_step: job.flops_per_step(),
+            streamed_bytes: job.streamed_bytes(),
             checkpoint_bytes: job.checkpoint_bytes(),
             checkpoints: match (run.save_steps, run.save_total_limit, steps) {
                 (0, ..) => Some(1 + kept_as_best),

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use super::memory::Place;
-use super::{Change, Hardware, StagePlan, Trained};
+use super::{Change, Hardware, StagePlan};
 use crate::table::aligned;
 
 const GIB: f64 = (1u64 << 30) as f64;
+
+/// What a solid-state disk gives; where the host has the blocks in memory, it is several times as much.
+const STREAMED_PER_SECOND: f64 = 2.0 * GIB;
 
 /// Whether a stage fits, and what of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,9 +68,9 @@ pub fn stage(plan: &StagePlan) -> String {
         writeln!(text, "  {name:<12} {value}").expect("a string takes text");
     };
     line("peak in", moment.words().to_owned());
-    let frozen = match job.trained {
-        Trained::All => String::new(),
-        Trained::Adapters { .. } => format!(", {} frozen", thousands(job.num_frozen())),
+    let frozen = match job.num_frozen() {
+        0 => String::new(),
+        frozen => format!(", {} frozen", thousands(frozen)),
     };
     let trained = thousands(job.num_trained());
     line("parameters", format!("{trained} trained{frozen}"));
@@ -75,6 +78,16 @@ pub fn stage(plan: &StagePlan) -> String {
         line("host memory", size(plan.memory.host_peak()));
     }
     line("arithmetic", flops(plan.flops_per_step) + " a step");
+    if let Some([blocks, step]) = plan.streamed_bytes {
+        let text = format!(
+            "{} of blocks, {} read a step: {} at {}/s, beside the arithmetic",
+            size(blocks),
+            size(step),
+            duration(step as f64 / STREAMED_PER_SECOND),
+            size(STREAMED_PER_SECOND as u64),
+        );
+        line("streamed", text);
+    }
     let one = size(plan.checkpoint_bytes);
     line(
         "checkpoint",
@@ -124,10 +137,19 @@ pub fn verdict(verdict: Verdict, changes: &[Change]) -> String {
     text
 }
 
-/// Bytes in GiB, or MiB below one of them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 600.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 48.0 * 3600.0 => format!("{:.1} hours", seconds / 3600.0),
+        seconds => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+/// Bytes in GiB, in MiB below one of them and in TiB above ten thousand.
 pub fn size(bytes: u64) -> String {
     let gib = bytes as f64 / GIB;
     match gib {
+        gib if gib >= 10_000.0 => format!("{:.0} TiB", gib / 1024.0),
         gib if gib >= 100.0 => format!("{gib:.0} GiB"),
         gib if gib >= 1.0 => format!("{gib:.1} GiB"),
         gib => format!("{:.0} MiB", gib * 1024.0),

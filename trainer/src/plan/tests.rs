@@ -57,9 +57,13 @@ fn the_72b_recipe_fits_where_frozen_blocks_stream_and_not_where_they_stay() {
         let plan = |recipe: &Recipe| StagePlan::of(recipe, &shape(name), Hardware::Cuda);
         let streamed = plan(&recipe);
         assert_fits(name, &streamed);
-        // The blocks of 80 layers, 877.7 M parameters each, in bfloat16.
+        // The blocks of 80 layers, 877.7 M parameters each, in bfloat16; a few of them in memory.
+        let [blocks, step] = streamed.streamed_bytes.expect("they are streamed");
+        assert!((130 * GIB..132 * GIB).contains(&blocks), "{blocks}");
+        assert!(step >= 2 * blocks, "{step}");
+        let block = blocks / 80;
         let host = streamed.memory.host_peak();
-        assert!((130 * GIB..132 * GIB).contains(&host), "{host}");
+        assert!((2 * block..6 * block).contains(&host), "{host}");
         recipe.model.stream_frozen_blocks = false;
         let resident = plan(&recipe).memory.peak().0;
         assert!(resident > DEVICE_GIB * GIB, "{}", report::size(resident));
@@ -93,6 +97,52 @@ fn a_token_of_a_2b_model_costs_six_operations_a_matrix_parameter_and_two_more_wh
     let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-4, "{got} {want}");
     close(flops("false"), 6.0 * blocks + 6.0 * head);
     close(flops("true"), 8.0 * blocks + 6.0 * head);
+}
+
+#[test]
+fn streamed_blocks_are_read_twice_for_gradients_and_once_a_token_for_all_sequences() {
+    let streamed = |stage: StageName, keys: &str| {
+        let text = format!("lora_r = 8\nstream_frozen_blocks = true\n{keys}");
+        let plan = StagePlan::of(
+            &recipe(&text, stage),
+            &shape("tower_plus_2b"),
+            Hardware::Cpu,
+        );
+        let [blocks, step] = plan.streamed_bytes.expect("they are streamed");
+        assert_eq!(step % blocks, 0);
+        step / blocks
+    };
+    let keys = "gradient_accumulation_steps = 3";
+    assert_eq!(streamed(StageName::Sft, keys), 6);
+    // 128 sequences go through a cache for 64 in two turns of 10 tokens; one set for two steps.
+    let keys = "per_device_train_batch_size = 16\nnum_generations = 8\nmax_completion_length = 10\n\
+                num_iterations = 2\nbeta = 0.0";
+    assert_eq!(streamed(StageName::Rl, keys), 2 + 10);
+    assert_eq!(streamed(StageName::Rl, &keys.replace("0.0", "0.1")), 3 + 10);
+}
+
+#[test]
+fn a_frozen_embedding_has_no_gradient_no_moments_and_no_second_product_with_the_head() {
+    let plan = |keys: &str| {
+        let text = format!("optim = \"adamw_torch\"\ngradient_checkpointing = true\n{keys}");
+        let recipe = recipe(&text, StageName::Sft);
+        StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda)
+    };
+    let [all, frozen] = [plan(""), plan("freeze_embeddings = true")];
+    let embedding = all.job.counts.embedding;
+    let item = |plan: &StagePlan, name: &str| {
+        let items = plan.memory.items.iter().filter(|item| item.name == name);
+        items.map(|item| item.at(Moment::Step)).sum::<u64>()
+    };
+    for (name, bytes) in [("gradients, float32", 4), ("moments, float32", 8)] {
+        let less = item(&all, name) - item(&frozen, name);
+        assert_eq!(less, bytes * embedding, "{name}");
+    }
+    // Its file has it in bfloat16, in which the blocks compute.
+    assert_eq!(item(&frozen, "frozen embedding"), 2 * embedding);
+    let product = 2 * embedding * frozen.job.work.supervised * frozen.job.work.micro_batches;
+    assert_eq!(all.flops_per_step - frozen.flops_per_step, product);
+    assert_eq!(frozen.job.num_frozen(), embedding);
 }
 
 #[test]

@@ -20,6 +20,48 @@ pub struct Workload {
     pub known_gradients: bool,
     /// Sampling, in reinforcement learning.
     pub rollout: Option<Rollout>,
+    /// What an evaluation does, where there is one.
+    pub evaluation: Evaluation,
+}
+
+/// What an evaluation does at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Tokens in a row whose probabilities are computed.
+    pub tokens: u64,
+    /// Of these, those that reach the head.
+    pub supervised: u64,
+    /// Where answers are written.
+    pub generation: Option<Generation>,
+}
+
+/// Sequences that are written at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Sequences that the cache has room for.
+    pub slots: u64,
+    /// Tokens that it holds of each.
+    pub capacity: u64,
+    /// Tokens of the prompts that are run before the first answer begins.
+    pub prompt_tokens: u64,
+}
+
+impl Generation {
+    /// `requests` of `prompts` distinct prompts.
+    fn of(requests: u64, prompts: u64, lengths: [usize; 2], hardware: Hardware) -> Self {
+        let [prompt, completion] = lengths;
+        let most = MAX_BATCH_SIZE as u64;
+        let of_each = requests.div_ceil(prompts.max(1)).max(1);
+        Generation {
+            slots: match hardware {
+                Hardware::Cpu => requests.min(most),
+                Hardware::Gpu | Hardware::Cuda => most,
+            },
+            // A row more than is used, as in the sampler's cache.
+            capacity: (prompt + completion + 1).next_multiple_of(64) as u64,
+            prompt_tokens: prompts.min(most.div_ceil(of_each)) * prompt as u64,
+        }
+    }
 }
 
 /// What is sampled for a set of completions.
@@ -29,14 +71,20 @@ pub struct Rollout {
     pub sequences: u64,
     /// Tokens of all completions.
     pub tokens: u64,
-    /// Sequences that the cache has room for.
-    pub slots: u64,
-    /// Tokens that it holds of each.
-    pub capacity: u64,
+    /// How many are written at a time.
+    pub generation: Generation,
     /// Optimizer steps on each set.
     pub steps: u64,
     /// Whether it is drawn while a step trains.
     pub beside_training: bool,
+}
+
+impl Rollout {
+    /// Passes through the model, at most: each is a token of every sequence in the cache.
+    pub fn passes(&self) -> u64 {
+        let longest = self.tokens / self.sequences.max(1);
+        self.sequences.div_ceil(self.generation.slots.max(1)) * longest
+    }
 }
 
 impl Workload {
@@ -52,25 +100,57 @@ impl Workload {
             micro_batches,
             known_gradients: true,
             rollout: None,
+            evaluation: Evaluation::default(),
+        };
+        let evaluates = !recipe.data.eval_data.is_empty();
+        // Rows as large as a micro-batch, and answers to prompts as long as a sequence may be.
+        let evaluated = |work: Workload, length: usize, answers: usize, longest: usize| Workload {
+            evaluation: match evaluates {
+                false => Evaluation::default(),
+                true => Evaluation {
+                    tokens: work.tokens,
+                    supervised: work.supervised,
+                    generation: (answers > 0).then(|| {
+                        let answers = answers as u64;
+                        Generation::of(answers, answers, [length, longest], hardware)
+                    }),
+                },
+            },
+            ..work
         };
         match &recipe.stage {
-            StageSettings::Cpt(settings) => rows(batch, settings.max_length as u64),
-            StageSettings::Sft(settings) => rows(batch, settings.max_length as u64),
+            StageSettings::Cpt(settings) => {
+                let (length, answers) = (settings.max_length, settings.eval_generate);
+                let work = rows(batch, length as u64);
+                evaluated(work, length, answers, settings.eval_max_new_tokens)
+            }
+            StageSettings::Sft(settings) => {
+                let (length, answers) = (settings.max_length, settings.eval_generate);
+                let work = rows(batch, length as u64);
+                evaluated(work, length, answers, settings.eval_max_new_tokens)
+            }
             // Two answers a pair; the shorter their prompt, the less of the row is shared.
-            StageSettings::Po(settings) => Workload {
-                known_gradients: false,
-                ..rows(2 * batch, settings.max_length as u64)
-            },
+            StageSettings::Po(settings) => {
+                let (length, answers) = (settings.max_length, settings.eval_generate);
+                let work = Workload {
+                    known_gradients: false,
+                    ..rows(2 * batch, length as u64)
+                };
+                evaluated(work, length, answers, settings.eval_max_new_tokens)
+            }
             StageSettings::Rl(settings) => {
                 let answers = batch * settings.num_generations as u64;
                 let [prompt, completion] =
                     [settings.max_prompt_length, settings.max_completion_length];
                 let sequences = answers * micro_batches;
-                // A row more than is used, as in the sampler's cache.
-                let capacity = (prompt + completion + 1).next_multiple_of(64) as u64;
-                let slots = match hardware {
-                    Hardware::Cpu => sequences.min(MAX_BATCH_SIZE as u64),
-                    Hardware::Gpu | Hardware::Cuda => MAX_BATCH_SIZE as u64,
+                let lengths = [prompt, completion];
+                let generation =
+                    Generation::of(sequences, batch * micro_batches, lengths, hardware);
+                let questions = settings.eval_prompts as u64;
+                let evaluation = Evaluation {
+                    generation: evaluates
+                        .then(|| Generation::of(questions, questions, lengths, hardware)),
+                    ..Evaluation::default()
                 };
                 let [prompt, completion] = [prompt, completion].map(|length| length as u64);
                 Workload {
@@ -82,11 +162,11 @@ impl Workload {
                     rollout: Some(Rollout {
                         sequences,
                         tokens: sequences * completion,
-                        slots,
-                        capacity,
+                        generation,
                         steps: settings.num_iterations as u64,
                         beside_training: settings.one_step_off_policy,
                     }),
+                    evaluation,
                     ..rows(answers, prompt + completion)
                 }
             }

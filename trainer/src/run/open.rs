@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 use datasets::{AssistantTurns, ChatTokenizer, Loader, OnBadRecord, Order, Shard};
-use model::CausalLm;
+use model::{CausalLm, ModelConfig};
 use telemetry::{DataFile, RunDir};
 
 use super::{Context, MAX_BATCH_SIZE, REFERENCE};
 use crate::TrainError;
 use crate::interrupt;
+use crate::plan::report::size;
+use crate::plan::{Hardware, Job};
 use crate::recipe::{
     self, CptSettings, OnNonfinite, PoSettings, PreferenceLossType, RlSettings, SftSettings,
     TrainTurns,
@@ -223,11 +225,7 @@ pub(super) fn rl_stage(
     let recipe = context.recipe;
     let tokenizer = ChatTokenizer::from_dir(context.model_dir, context.document_start)?;
     let tokenizer = Arc::new(tokenizer);
-    if recipe.model.stream_frozen_blocks {
-        context.warn(
-            "stream_frozen_blocks: each token that is generated reads the whole model from the disk",
-        )?;
-    }
+    warn_of_streaming(context)?;
     let open = |paths: &[PathBuf]| {
         let length = settings.max_prompt_length;
         Prompts::open(paths, context.on_bad_record(), tokenizer.clone(), length)
@@ -258,6 +256,25 @@ pub(super) fn rl_stage(
         sft_term(context, settings)?,
         batch,
         seeds,
+    ))
+}
+
+/// Sampling reads streamed blocks far more often than training does.
+fn warn_of_streaming(context: &Context) -> Result<(), TrainError> {
+    let config = ModelConfig::from_dir(context.model_dir)?;
+    let job = Job::of(context.recipe, &config, Hardware::Cuda);
+    let (Some([blocks, step]), Some(rollout)) = (job.streamed_bytes(), job.work.rollout) else {
+        return Ok(());
+    };
+    let slots = rollout.generation.slots.min(rollout.sequences);
+    context.warn(&format!(
+        "stream_frozen_blocks: sampling reads the blocks, {}, once for each token that {slots} \
+         completions get together, up to {} times for the {} of a set; with the gradients' reads that \
+         is up to {} a step",
+        size(blocks),
+        rollout.passes(),
+        rollout.sequences,
+        size(step)
     ))
 }
 

@@ -166,7 +166,7 @@ const ANSWERS: &[Row] = &[
 ];
 
 /// Guards and what it means where they rise.
-const GUARDS: [(&str, &str); 4] = [
+pub(super) const GUARDS: [(&str, &str); 4] = [
     (
         "off_target_rate",
         "more and more answers are in another language than was asked for",
@@ -176,8 +176,11 @@ const GUARDS: [(&str, &str); 4] = [
     ("repetition_rate", "more and more answers are loops"),
 ];
 
+/// How long answers are beside the right ones.
+pub(super) const LENGTHS: &str = "length_ratio";
+
 /// How much a guard has to rise at least.
-const GUARD_RISE: f64 = 0.03;
+pub(super) const GUARD_RISE: f64 = 0.03;
 
 /// The rules of a stage, as its recipe changes them.
 pub(super) fn rules(stage: StageName, changes: &[AlertRule]) -> Vec<Box<dyn Rule>> {
@@ -211,6 +214,17 @@ pub(super) fn rules(stage: StageName, changes: &[AlertRule]) -> Vec<Box<dyn Rule
         }
     }
     rules
+}
+
+/// Whether the built-in rules about a metric are as they were: the recipe has neither taken them out nor put
+/// its own in their place.
+pub(super) fn is_left(metric: &str, changes: &[AlertRule]) -> bool {
+    !changes.iter().any(|change| match change {
+        AlertRule::Off => true,
+        AlertRule::Without { metric: named } | AlertRule::Beyond { metric: named, .. } => {
+            is_about(metric, named)
+        }
+    })
 }
 
 /// Whether a recipe that names `named` means the metric of a rule: `loss` is also `eval/loss`.

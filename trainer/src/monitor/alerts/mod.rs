@@ -11,6 +11,7 @@
 mod defaults;
 mod machine;
 mod outlier;
+mod pairs;
 mod since_start;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ mod threshold;
 mod trend;
 mod window;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use telemetry::event::{
@@ -27,6 +30,7 @@ use telemetry::{Event, EventTail, Fields, TelemetryError};
 
 use crate::recipe::Recipe;
 use crate::watched;
+use pairs::Pairs;
 
 /// Something that was measured.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +68,21 @@ struct About {
 }
 
 impl About {
+    /// The same of one row of evaluations' tables.
+    fn of_group(self, group: &str) -> Self {
+        let metric = &self.source.metric;
+        let beyond = self.name.strip_prefix(metric.as_str()).unwrap_or_default();
+        let source = Source {
+            group: Some(group.to_owned()),
+            ..self.source.clone()
+        };
+        About {
+            name: format!("{source}{beyond}"),
+            source,
+            ..self
+        }
+    }
+
     fn new(name: String, metric: &str, level: AlertLevel, meaning: &str) -> Self {
         About {
             name,
@@ -96,15 +115,19 @@ enum Verdict {
 
 /// The rules of a run, and which of them are raised.
 pub struct Alerts {
+    /// Those about single language pairs come after those about the whole.
     rules: Vec<(Box<dyn Rule>, bool)>,
+    pairs: Pairs,
 }
 
 impl Alerts {
     /// The rules of a recipe.
     pub fn new(recipe: &Recipe) -> Self {
-        let rules = defaults::rules(recipe.stage_name(), &recipe.run.alert_rules);
+        let changes = &recipe.run.alert_rules;
+        let rules = defaults::rules(recipe.stage_name(), changes);
         Alerts {
             rules: rules.into_iter().map(|rule| (rule, false)).collect(),
+            pairs: Pairs::of(|metric| defaults::is_left(metric, changes)),
         }
     }
 
@@ -141,13 +164,32 @@ impl Alerts {
     /// Takes an observation in, after `step` optimizer steps. Returns the alerts that it raises and clears.
     pub fn observe(&mut self, seen: Observation<'_>, step: Option<u64>) -> Vec<Event> {
         let mut events = Vec::new();
+        if let Observation::Evaluation(evaluation) = seen {
+            let rules = self.pairs.new_rules(evaluation).into_iter();
+            self.rules.extend(rules.map(|rule| (rule, false)));
+        }
+        // Metrics that are told of as a whole, which no pair needs to repeat.
+        let mut told = BTreeSet::new();
         // Before the first step nothing was done that an alert could be about.
         let is_baseline = matches!(seen, Observation::Evaluation(e) if e.step == 0);
         for (rule, is_raised) in &mut self.rules {
-            let Some(finding) = rule.look(seen).filter(|_| !is_baseline) else {
+            let finding = rule.look(seen).filter(|_| !is_baseline);
+            let Source { metric, group } = &rule.about().source;
+            let is_told = group.is_some() && told.contains(metric);
+            let has_verdict = finding.as_ref().map(|finding| finding.verdict);
+            let holds = match has_verdict {
+                Some(Verdict::Outside) => true,
+                Some(Verdict::Inside) => false,
+                Some(Verdict::Border) | None => *is_raised,
+            };
+            if holds && group.is_none() {
+                told.insert(metric.clone());
+            }
+            let Some(finding) = finding else {
                 continue;
             };
             match (finding.verdict, *is_raised) {
+                (Verdict::Outside, false) if is_told => continue,
                 (Verdict::Outside, false) => events.push(finding.alert(rule.about(), step).into()),
                 (Verdict::Inside, true) => events.push(finding.cleared(rule.about(), step).into()),
                 _ => continue,
@@ -179,8 +221,11 @@ impl Finding {
     }
 
     fn fields(&self, rule: &About) -> Fields {
-        Fields::new()
-            .with("metric", rule.source.metric.as_str())
+        let mut fields = Fields::new().with("metric", rule.source.metric.as_str());
+        if let Some(group) = &rule.source.group {
+            fields.set("group", group.as_str());
+        }
+        fields
             .with("value", self.value)
             .with("threshold", self.threshold)
     }
@@ -203,6 +248,17 @@ fn update(raised: &mut Vec<Alert>, event: &Event) {
 struct Source {
     /// Its name, with `eval/` where it is one of evaluations.
     metric: String,
+    /// The row of evaluations' tables that it is of, a language pair; else it is of the whole.
+    group: Option<String>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.group {
+            Some(group) => write!(f, "{} of {group}", self.metric),
+            None => f.write_str(&self.metric),
+        }
+    }
 }
 
 const EVAL: &str = "eval/";
@@ -211,13 +267,20 @@ impl Source {
     fn new(metric: impl Into<String>) -> Self {
         Source {
             metric: metric.into(),
+            group: None,
         }
     }
 
     /// The metric's value in an observation, where it has one.
     fn read(&self, seen: Observation<'_>) -> Option<f64> {
         match (seen, self.metric.strip_prefix(EVAL)) {
-            (Observation::Evaluation(evaluation), Some(name)) => evaluation.fields.scalar(name),
+            (Observation::Evaluation(evaluation), Some(name)) => match &self.group {
+                None => evaluation.fields.scalar(name),
+                Some(group) => {
+                    let rows = evaluation.table.iter().filter(|row| row.group == *group);
+                    rows.filter_map(|row| row.metrics.scalar(name)).next()
+                }
+            },
             (Observation::Step(step), None) => step.scalar(&self.metric),
             _ => None,
         }

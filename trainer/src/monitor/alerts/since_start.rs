@@ -46,6 +46,14 @@ impl SinceStart {
         }
     }
 
+    /// Of one row of evaluations' tables.
+    pub fn of_group(self, group: &str) -> Self {
+        SinceStart {
+            about: self.about.of_group(group),
+            ..self
+        }
+    }
+
     /// What the metric was at the start; `None` while that is being measured.
     fn start(&mut self, seen: Observation<'_>, value: f64) -> Option<f64> {
         match (&mut self.start, seen) {
@@ -98,7 +106,7 @@ impl Rule for SinceStart {
             threshold,
             sentence: format!(
                 "{} is {}{over}, and was {} when the run began; healthy is {at} {}",
-                self.about.source.metric,
+                self.about.source,
                 number(value),
                 number(start),
                 number(threshold)

@@ -48,6 +48,14 @@ impl Threshold {
         }
     }
 
+    /// Of one row of evaluations' tables.
+    pub fn of_group(self, group: &str) -> Self {
+        Threshold {
+            about: self.about.of_group(group),
+            ..self
+        }
+    }
+
     /// Steps in a window, where nothing else is said.
     pub const STEPS: usize = 10;
 
@@ -87,7 +95,7 @@ impl Rule for Threshold {
             threshold: self.threshold,
             sentence: format!(
                 "{} is {}{over}; healthy is {at} {}",
-                self.about.source.metric,
+                self.about.source,
                 number(value),
                 self.threshold
             ),

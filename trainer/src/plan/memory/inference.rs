@@ -1,0 +1,98 @@
+//! What passes without gradients take: completions that are sampled, and evaluations.
+
+use super::{Items, Moment, Place, widths};
+use crate::plan::Generation;
+
+impl Items<'_> {
+    /// Completions, in reinforcement learning and in evaluations.
+    pub(super) fn add_generation(&mut self) {
+        let work = self.job.work;
+        // A checkpoint waits for a set that is drawn while a step trains.
+        let set = move |moment| {
+            let rollout = work.rollout?;
+            let is_there = match rollout.beside_training {
+                true => moment != Moment::Save,
+                false => moment == Moment::Sampling,
+            };
+            is_there.then_some(rollout.generation)
+        };
+        let answers = move |moment| match moment {
+            Moment::Evaluation => work.evaluation.generation,
+            _ => None,
+        };
+        let [_, _, keys, _] = widths(&self.job.config);
+        let (number, layers) = (self.number(), self.job.config.num_hidden_layers as u64);
+        let vocab = self.job.config.vocab_size as u64;
+        let of = |moment: Moment, parts: &dyn Fn(Generation) -> Vec<[u64; 2]>| {
+            let generations = set(moment).into_iter().chain(answers(moment));
+            generations.flat_map(parts).collect()
+        };
+        self.add("key-value cache", Place::Device, |moment| {
+            of(moment, &|generation| {
+                let layer = number * generation.slots * generation.capacity * keys;
+                vec![[layer, 2 * layers]]
+            })
+        });
+        // The product and its float32 form; the soft-cap changes them in place.
+        self.add("logits of a token", Place::Device, |moment| {
+            of(moment, &|generation| {
+                vec![[4 * generation.slots * vocab, 2]]
+            })
+        });
+        let results = |tokens: u64| self.block_results(tokens);
+        let prompts =
+            Moment::ALL.map(|moment| of(moment, &|generation| results(generation.prompt_tokens)));
+        self.add("prompts, one block", Place::Device, |moment| {
+            prompts[moment as usize].clone()
+        });
+        if work.rollout.is_some_and(|rollout| rollout.beside_training) {
+            // The optimizer replaces the weights that sample, where it would change them in place.
+            let trained = 4 * self.job.num_trained();
+            self.add(
+                "weights that sample",
+                Place::Device,
+                |moment| match moment {
+                    Moment::Sampling | Moment::Step => vec![[trained, 1]],
+                    _ => Vec::new(),
+                },
+            );
+        }
+    }
+
+    /// Held-out rows whose probabilities are computed.
+    pub(super) fn add_scoring(&mut self) {
+        let evaluation = self.job.work.evaluation;
+        let (results, head) = match evaluation.supervised {
+            0 => (Vec::new(), Vec::new()),
+            supervised => (
+                self.block_results(evaluation.tokens),
+                self.head_chunk(supervised, 1),
+            ),
+        };
+        self.add("held-out rows, one block", Place::Device, |moment| {
+            match moment {
+                // The head's turn comes when the blocks are done.
+                Moment::Evaluation if size(&results) >= size(&head) => results.clone(),
+                Moment::Evaluation => head.clone(),
+                _ => Vec::new(),
+            }
+        });
+    }
+
+    /// What is there at a time of one block's results, where no graph keeps them: what goes past the
+    /// feed-forward part, into it, and gate, up and their product; or the same of attention.
+    fn block_results(&self, tokens: u64) -> Vec<[u64; 2]> {
+        let [hidden, queries, keys, inner] = widths(&self.job.config);
+        let row = self.number() * tokens;
+        let feed_forward = vec![[row * hidden, 2], [row * inner, 3]];
+        let attention = vec![[row * hidden, 2], [row * queries, 3], [row * keys, 3]];
+        match size(&feed_forward) >= size(&attention) {
+            true => feed_forward,
+            false => attention,
+        }
+    }
+}
+
+fn size(parts: &[[u64; 2]]) -> u64 {
+    parts.iter().map(|[size, count]| size * count).sum()
+}
