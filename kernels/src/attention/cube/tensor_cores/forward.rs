@@ -270,7 +270,8 @@ pub(super) fn attend<F: Float>(
                     let pair = sums[comptime!(2 * (m * columns + c) + h)] * Vector::new(inverse);
                     output[start + comptime!(c * 4)] = Vector::cast_from(pair);
                 }
-                if lane % 4 == 0 {
+                let column = lane % 4;
+                if column == 0 {
                     logsumexp[row * heads + head] = largest[index] / LOG2_E + sum.ln();
                 }
             }
