@@ -167,7 +167,7 @@ mod tests {
             }
         }
         assert_eq!(
-            Scalar(0.471_567_757_710_263_83).shortened(),
+            Scalar(0.471_567_757_710_263_8).shortened(),
             Scalar(0.471_567_75)
         );
         for value in [0.0, f64::NAN, f64::INFINITY, 1e-300, 1e300, 1e-40] {
