@@ -1,17 +1,26 @@
 //! What the CubeCL implementations share: tensors on the device, launch sizes, and sums over a cube.
 //!
-//! Every kernel here runs on WebGPU's baseline: no plane operations, at most 32 KiB of shared
+//! Every kernel but those of `attention/cube/tensor_cores` runs on WebGPU's baseline: no plane operations, at most 32 KiB of shared
 //! memory, 256 units, and seven storage buffers, one of which CubeCL takes for sizes and scalars.
 //! `tests/it/tidy.rs` counts the buffers.
 
 use burn::tensor::{DType, Shape};
 use burn_backend::TensorMetadata;
 use burn_backend::cubecl::dtype_to_storage_type;
+use burn_backend::ops::FloatTensorOps;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
+use cubecl::tf32;
+use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems, MatmulSetupError};
+use cubek::matmul::launch::launch_ref;
+use cubek::matmul::multi_level;
+use cubek::matmul::strategy::Strategy;
+use cubek::std::InputBinding;
 
 /// Cubes along one axis of a launch; WebGPU's limit.
 const MAX_CUBES: usize = 65_535;
@@ -78,6 +87,61 @@ pub(crate) fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) ->
         tensor.handle,
         tensor.dtype,
     )
+}
+
+/// A matrix's transpose, without a copy.
+pub(crate) fn transposed(matrix: CubeTensor) -> CubeTensor {
+    CubeBackend::float_swap_dims(matrix, 0, 1)
+}
+
+/// `a · b`, float32 in float32: burn's own choice rounds it to TF32 where there are instructions for
+/// that.
+///
+/// # Panics
+/// Where the device has no kernel for these matrices.
+pub(crate) fn product(
+    a: CubeTensor,
+    b: CubeTensor,
+    out: Option<CubeTensor>,
+    dtype: DType,
+) -> CubeTensor {
+    let rounds = a
+        .client
+        .properties()
+        .supports_type(tf32::elem_type_native());
+    let done = match a.dtype {
+        DType::F32 if rounds => product_by_units(a, b, out, dtype),
+        _ => matmul(a, b, out, MatmulStrategy::default(), dtype),
+    };
+    done.unwrap_or_else(|error| panic!("the device has no matmul for these matrices: {error:?}"))
+}
+
+/// As [`product`], without matrix instructions.
+fn product_by_units(
+    a: CubeTensor,
+    b: CubeTensor,
+    out: Option<CubeTensor>,
+    dtype: DType,
+) -> Result<CubeTensor, MatmulSetupError> {
+    let out = out.unwrap_or_else(|| {
+        let [[rows, _], [_, columns]] = [&a, &b].map(|matrix| matrix.shape().dims());
+        empty(&a, [rows, columns], dtype)
+    });
+    let [left, right, into] = [&a, &b, &out].map(element);
+    let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
+        lhs: left,
+        rhs: right,
+        out: into,
+    });
+    launch_ref(
+        &Strategy::MultiLevel(multi_level::Strategy::DoubleUnit(Default::default())),
+        &out.client,
+        InputBinding::new(a.binding(), left),
+        InputBinding::new(b.binding(), right),
+        out.clone().binding(),
+        &mut types,
+    )?;
+    Ok(out)
 }
 
 /// Values from the host, on the device of another tensor.

@@ -1,11 +1,12 @@
 //! Keep's operations. One folder each: the public function and the choice of implementation in
 //! `mod.rs`, the definition of truth as plain tensor operations in `reference.rs`, and what runs in
-//! its place on the CPU in `cpu.rs`, with its hand-written backward.
+//! its place in `cpu.rs` and `cube.rs`, with a hand-written backward.
 //!
 //! | operation | what it is |
 //! |---|---|
 //! | [`attention()`] | causal attention over a packed row of sequences |
 //! | [`decode_attention()`] | one query a sequence against its cache |
+//! | [`linear()`] | a linear layer's product: float32 in float32, also where burn rounds to TF32 |
 //! | [`linear_logprobs()`] | hidden states × head → per-token statistics, no `[tokens, vocab]` kept |
 //! | [`rms_norm()`] | both conventions: `w` and `1 + w` |
 //! | [`rope()`] | rotate-half position embedding |
@@ -15,8 +16,10 @@
 //! | [`decode_linear()`] | a matmul whose rows do not depend on how many there are |
 //! | [`square_sum()`] | Σ x², for the global gradient norm |
 //! | [`adamw()`] | one pass over parameter, gradient and moments |
+//! | [`adamw_8bit()`] | the same with moments of eight bits, block by block |
 //!
-//! This is the only crate with `unsafe`, backend generics and device runtimes.
+//! This is the only crate with backend generics and device runtimes, and with `unsafe` code but for a file
+//! of model that maps files.
 #![warn(missing_docs)]
 
 pub mod adamw;
@@ -31,6 +34,7 @@ pub mod device;
 pub mod embedding;
 pub mod gated_mlp;
 pub mod kv_cache;
+pub mod linear;
 pub mod linear_logprobs;
 #[cfg(test)]
 mod parity;
@@ -50,6 +54,7 @@ pub use decode_linear::decode_linear;
 pub use embedding::embedding;
 pub use gated_mlp::{Activation, gated_mlp};
 pub use kv_cache::{CacheRows, LayerCache, decode_attention};
+pub use linear::linear;
 pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs, weighted_logprobs};
 pub use rms_norm::{NormWeight, rms_norm};
 pub use rope::{Rotary, RotaryTable, rope};

@@ -109,7 +109,7 @@ impl<'a> Pass<'a> {
     /// `x · weightᵀ`. In generation a row's result does not depend on the other rows.
     pub(crate) fn linear(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         match self.mode {
-            Mode::Packed(_) => x.matmul(weight.transpose()),
+            Mode::Packed(_) => kernels::linear(x, weight),
             Mode::Prefill { .. } | Mode::Decode { .. } => kernels::decode_linear(x, weight),
         }
     }

@@ -11,7 +11,6 @@ use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::numeric;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -20,7 +19,8 @@ use super::chunks::vocab_at_a_time;
 use super::one_pass::{OnePassOps, weighted_sum};
 use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cube::{
-    contiguous, cube_max, cube_sum, cubes, empty, reshaped, saturating_tanh, upload,
+    contiguous, cube_max, cube_sum, cubes, empty, product, reshaped, saturating_tanh, transposed,
+    upload,
 };
 
 /// Units of a cube.
@@ -223,15 +223,6 @@ fn logits(hidden: &CubeTensor, head: &CubeTensor, chunk: &Range<usize>) -> CubeT
 fn rows(matrix: &CubeTensor, range: &Range<usize>) -> CubeTensor {
     let [_, width] = matrix.shape().dims();
     kernel::slice(matrix.clone(), &[range.clone(), 0..width])
-}
-
-fn transposed(matrix: CubeTensor) -> CubeTensor {
-    CubeBackend::float_swap_dims(matrix, 0, 1)
-}
-
-fn product(a: CubeTensor, b: CubeTensor, out: Option<CubeTensor>, dtype: DType) -> CubeTensor {
-    matmul(a, b, out, MatmulStrategy::default(), dtype)
-        .unwrap_or_else(|error| panic!("the device has no matmul for these matrices: {error:?}"))
 }
 
 /// Adds a chunk's logits to what is kept of a token.
