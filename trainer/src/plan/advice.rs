@@ -81,6 +81,16 @@ fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
         });
     }
     if let StageSettings::Rl(settings) = &recipe.stage
+        && !settings.sft_data.is_empty()
+        && settings.sft_batch_size > 1
+    {
+        add("sft_batch_size = 1", &|recipe| {
+            if let StageSettings::Rl(settings) = &mut recipe.stage {
+                settings.sft_batch_size = 1;
+            }
+        });
+    }
+    if let StageSettings::Rl(settings) = &recipe.stage
         && settings.one_step_off_policy
     {
         add("one_step_off_policy = false", &|recipe| {

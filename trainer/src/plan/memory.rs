@@ -362,7 +362,7 @@ impl Items<'_> {
         let tables = if tied { 1 } else { 2 } - frozen;
         let norm = 4 * widths(&job.config)[0];
         let whole = || [blocks(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
-        let accumulates = job.work.micro_batches > 1;
+        let accumulates = job.work.passes() > 1;
         let keeps = job.recompute == Recompute::Nothing;
         let name = "gradients, float32";
         self.add_held(Held::Step, name, Place::Device, |moment| match moment {
@@ -392,7 +392,7 @@ impl Items<'_> {
     fn add_activations(&mut self) {
         let job = self.job;
         let [hidden, _, _, inner] = widths(&job.config);
-        let (number, tokens) = (self.number(), job.work.tokens);
+        let (number, tokens) = (self.number(), job.work.most_tokens());
         let layers = job.config.num_hidden_layers as u64;
         let keeps = job.recompute == Recompute::Nothing;
         let residual = number * tokens * hidden;
@@ -437,7 +437,7 @@ impl Items<'_> {
     }
 
     fn add_head(&mut self) {
-        let parts = self.head_chunk(self.job.work.supervised, 2);
+        let parts = self.head_chunk(self.job.work.most_supervised(), 2);
         self.add("the head's chunk", Place::Device, |moment| match moment {
             Moment::Head => parts.clone(),
             _ => Vec::new(),
@@ -553,7 +553,7 @@ impl Items<'_> {
     fn block_activations(&self) -> Vec<[u64; 2]> {
         let config = &self.job.config;
         let [hidden, queries, keys, inner] = widths(config);
-        let (number, tokens) = (self.number(), self.job.work.tokens);
+        let (number, tokens) = (self.number(), self.job.work.most_tokens());
         let norms = if config.family.is_gemma() { 6 } else { 4 };
         let with_norms = if config.family.has_qk_norm() { 3 } else { 2 };
         let mut kept = vec![

@@ -200,6 +200,13 @@ impl Job {
             .sum()
     }
 
+    /// Forward passes of each micro-batch that a set of samples takes once: of the reference, and of the
+    /// policy that drew it beside training.
+    fn passes_of_a_set(&self) -> u64 {
+        let beside_training = self.work.rollout.is_some_and(|set| set.beside_training);
+        u64::from(self.reference || self.runs_base) + u64::from(beside_training)
+    }
+
     /// Operations of an optimizer step: a backward pass is two forward passes, or one where the
     /// weights are frozen, and what is recomputed one more.
     fn flops_per_step(&self) -> u64 {
@@ -213,17 +220,25 @@ impl Job {
             Trained::All => 3,
             Trained::Adapters { .. } => 2,
         } + u64::from(self.recompute != Recompute::Nothing);
-        let head_products = match (work.known_gradients, self.hardware) {
-            (true, Hardware::Cpu) => 2,
-            _ => 3,
-        } + u64::from(self.trains_head());
-        let trained = blocks * passes + pass.head * head_products;
-        let references = u64::from(self.reference || self.runs_base) * (blocks + pass.head);
+        let trained = |blocks, head, known_gradients| {
+            let head_products = match (known_gradients, self.hardware) {
+                (true, Hardware::Cpu) => 2,
+                _ => 3,
+            } + u64::from(self.trains_head());
+            blocks * passes + head * head_products
+        };
+        let batch = trained(blocks, pass.head, work.known_gradients);
+        let sft = work.sft.map_or(0, |sft| {
+            let pass = forward(sft.sequences, sft.length, sft.supervised());
+            trained(pass.blocks(), pass.head, true)
+        });
+        let references = (blocks + pass.head) * self.passes_of_a_set() * work.micro_batches;
+        let references = references / work.rollout.map_or(1, |rollout| rollout.steps);
         let sampled = work.rollout.map_or(0, |rollout| {
             let pass = forward(rollout.sequences, work.length, rollout.tokens);
             (pass.blocks() - shared * work.micro_batches + pass.head) / rollout.steps
         });
-        (trained + references) * work.micro_batches + sampled
+        batch * work.micro_batches + references + sft + sampled
     }
 
     /// Bytes of all blocks and those of them that an optimizer step reads, where blocks are streamed:
@@ -239,12 +254,11 @@ impl Job {
         };
         let blocks = self.counts.block * self.config.num_hidden_layers as u64;
         let bytes = blocks * self.stored.num_bytes() as u64;
-        let passes = (2 + u64::from(self.runs_base)) * self.work.micro_batches;
-        let sampled = self
-            .work
-            .rollout
-            .map_or(0, |rollout| rollout.passes().div_ceil(rollout.steps));
-        Some([bytes, bytes * (passes + sampled)])
+        let of_a_set = self.passes_of_a_set() * self.work.micro_batches;
+        let of_a_set = self.work.rollout.map_or(0, |rollout| {
+            (rollout.passes() + of_a_set).div_ceil(rollout.steps)
+        });
+        Some([bytes, bytes * (2 * self.work.passes() + of_a_set)])
     }
 
     /// Bytes of a checkpoint: the weights as the source stores them, the float32 masters where that

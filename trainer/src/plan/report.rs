@@ -31,8 +31,12 @@ impl Verdict {
 pub fn stage(plan: &StagePlan) -> String {
     let job = &plan.job;
     let work = &job.work;
+    let sft = work.sft.map_or(String::new(), |sft| {
+        let length = thousands(sft.length);
+        format!(" and {} conversations of {length}", sft.sequences)
+    });
     let mut text = format!(
-        "stage {}: up to {} sequences of {} tokens a micro-batch, {} of them a step: {} tokens\n",
+        "stage {}: up to {} sequences of {} tokens a micro-batch, {} of them{sft} a step: {} tokens\n",
         plan.stage,
         work.sequences,
         thousands(work.length),

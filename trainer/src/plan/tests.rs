@@ -177,6 +177,8 @@ fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_ca
     let copy = "weights that sample";
     assert_eq!(item(&beside, copy, Moment::Step), 4 * 2_614_341_888);
     assert_eq!(item(&plain, copy, Moment::Step), 0);
+    // An evaluation comes right after the step, while the old ones may still sample.
+    assert_eq!(item(&beside, copy, Moment::Evaluation), 4 * 2_614_341_888);
     let cache = "key-value cache";
     let sampling = item(&plain, cache, Moment::Sampling);
     assert!(sampling > 0);
@@ -189,6 +191,42 @@ fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_ca
     );
     let keys = |change: &Change| change.keys == "one_step_off_policy = false";
     assert!(changes.iter().any(keys));
+}
+
+#[test]
+fn conversations_beside_rewards_are_a_row_of_their_own() {
+    let plan = |keys: &str| {
+        let text = format!(
+            "max_prompt_length = 96\nmax_completion_length = 32\nnum_generations = 2\n\
+             per_device_train_batch_size = 1\ngradient_accumulation_steps = 1\nbeta = 0.0\n{keys}"
+        );
+        let recipe = recipe(&text, StageName::Rl);
+        StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cpu)
+    };
+    let data = "sft_data = [\"conversations.jsonl\"]\n";
+    let with = |count: usize| plan(&format!("{data}sft_batch_size = {count}"));
+    let [none, some] = [plan(""), with(3)];
+    assert_eq!(
+        plan(&format!("{data}sft_alpha = 0.0")).job.work,
+        none.job.work
+    );
+    assert_eq!(none.job.work.tokens_per_step(), 96 + 2 * 32);
+    assert_eq!(some.job.work.tokens_per_step(), 96 + 2 * 32 + 3 * 128);
+    // Three conversations are the longer row, and the rewards' gradients are there when it passes.
+    let at = |plan: &StagePlan, name: &str, moment| {
+        let items = plan.memory.items.iter().filter(|item| item.name == name);
+        items.map(|item| item.at(moment)).sum::<u64>()
+    };
+    let results = "activations of one block";
+    let row = 4 * 2304;
+    let both = |plan: &StagePlan| at(plan, results, Moment::Embedding);
+    assert_eq!(both(&none), 2 * row * (96 + 2 * 32));
+    assert_eq!(both(&some), 2 * row * 3 * 128);
+    let gradients = |plan: &StagePlan| at(plan, "gradients, float32", Moment::FirstBlock);
+    assert!(gradients(&some) > gradients(&none));
+    // One micro-batch of four conversations costs four times what one of one does.
+    let [one, four] = [with(1), with(4)].map(|plan| plan.flops_per_step - none.flops_per_step);
+    assert_eq!(four, 4 * one);
 }
 
 #[test]

@@ -20,8 +20,31 @@ pub struct Workload {
     pub known_gradients: bool,
     /// Sampling, in reinforcement learning.
     pub rollout: Option<Rollout>,
+    /// Conversations that supervised fine-tuning goes on with, beside the micro-batches.
+    pub sft: Option<SftBatch>,
     /// What an evaluation does, where there is one.
     pub evaluation: Evaluation,
+}
+
+/// Conversations in a row of their own, once a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SftBatch {
+    /// Conversations.
+    pub sequences: u64,
+    /// Tokens of each.
+    pub length: u64,
+}
+
+impl SftBatch {
+    /// Tokens in the row.
+    pub fn tokens(&self) -> u64 {
+        self.sequences * self.length
+    }
+
+    /// Of these, those that reach the head.
+    pub fn supervised(&self) -> u64 {
+        self.sequences * (self.length - 1)
+    }
 }
 
 /// What an evaluation does at a time.
@@ -100,6 +123,7 @@ impl Workload {
             micro_batches,
             known_gradients: true,
             rollout: None,
+            sft: None,
             evaluation: Evaluation::default(),
         };
         let evaluates = !recipe.data.eval_data.is_empty();
@@ -153,6 +177,7 @@ impl Workload {
                     ..Evaluation::default()
                 };
                 let [prompt, completion] = [prompt, completion].map(|length| length as u64);
+                let has_sft = !settings.sft_data.is_empty() && settings.sft_alpha > 0.0;
                 Workload {
                     tokens: batch * prompt + answers * completion,
                     supervised: answers * completion,
@@ -166,6 +191,10 @@ impl Workload {
                         steps: settings.num_iterations as u64,
                         beside_training: settings.one_step_off_policy,
                     }),
+                    sft: has_sft.then_some(SftBatch {
+                        sequences: settings.sft_batch_size as u64,
+                        length: prompt + completion,
+                    }),
                     evaluation,
                     ..rows(answers, prompt + completion)
                 }
@@ -175,7 +204,23 @@ impl Workload {
 
     /// Tokens of an optimizer step.
     pub fn tokens_per_step(&self) -> u64 {
-        self.tokens * self.micro_batches
+        self.tokens * self.micro_batches + self.sft.map_or(0, |sft| sft.tokens())
+    }
+
+    /// Forward and backward passes of an optimizer step.
+    pub fn passes(&self) -> u64 {
+        self.micro_batches + u64::from(self.sft.is_some())
+    }
+
+    /// Tokens of the longest row that a gradient goes through.
+    pub(super) fn most_tokens(&self) -> u64 {
+        self.tokens.max(self.sft.map_or(0, |sft| sft.tokens()))
+    }
+
+    /// Tokens of a row that reach the head, at most.
+    pub(super) fn most_supervised(&self) -> u64 {
+        let sft = self.sft.map_or(0, |sft| sft.supervised());
+        self.supervised.max(sft)
     }
 
     /// Tokens that stand once in the row for several sequences.

@@ -52,7 +52,7 @@ impl Items<'_> {
                 "weights that sample",
                 Place::Device,
                 |moment| match moment {
-                    Moment::Sampling | Moment::Step => vec![[trained, 1]],
+                    Moment::Sampling | Moment::Step | Moment::Evaluation => vec![[trained, 1]],
                     _ => Vec::new(),
                 },
             );
