@@ -166,10 +166,9 @@ pub(super) const ROWS: &[Row] = &[
         &["save_only_model"],
         Unless("a checkpoint has what training goes on from"),
     ),
-    (
-        &["load_best_model_at_end", "early_stopping_patience"],
-        Unless("the last checkpoint is the result"),
-    ),
+    (&["metric_for_best_model"], By(convert::best_metric)),
+    (&["load_best_model_at_end"], By(convert::load_best)),
+    (&["early_stopping_patience"], By(convert::patience)),
     (
         &["auto_resume_from_checkpoints"],
         NotNeeded("a run goes on from its newest checkpoint"),

@@ -104,6 +104,41 @@ pub(super) fn top_k(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
+/// transformers' name of an evaluation's metric, with `eval_` before it or without.
+pub(super) fn best_metric(carrier: &mut Carrier<'_>, item: &Item) {
+    let name = item.value.text().unwrap_or_default();
+    let name = name.strip_prefix("eval_").unwrap_or(name);
+    let metric = text(&format!("eval/{name}"));
+    carrier.offer(item, "metric_for_best_model", &metric);
+    // What transformers goes by where nothing says it.
+    if carrier.value_of("greater_is_better").is_none() && !name.ends_with("loss") {
+        carrier.offer(item, "greater_is_better", &Yaml::Bool(true));
+    }
+}
+
+/// Keep's newest checkpoint stays the newest; `best.json` names the best one.
+pub(super) fn load_best(carrier: &mut Carrier<'_>, item: &Item) {
+    if item.value.is_off() {
+        return carrier.leave(item, "not needed: metric_for_best_model says it");
+    }
+    if carrier.value_of("metric_for_best_model").is_some() {
+        let why =
+            "not needed: metric_for_best_model keeps the best checkpoint, and best.json names it";
+        return carrier.leave(item, why);
+    }
+    let why = "the best checkpoint by eval_data is kept beside the newest, and best.json names it";
+    carrier.offer_changed(item, "metric_for_best_model", &text("eval/loss"), why);
+}
+
+/// Patience is with the loss where no metric is named.
+pub(super) fn patience(carrier: &mut Carrier<'_>, item: &Item) {
+    carrier.offer(item, "early_stopping_patience", &item.value);
+    let is_on = item.value.number().is_some_and(|patience| patience > 0.0);
+    if is_on && carrier.value_of("metric_for_best_model").is_none() {
+        carrier.offer(item, "metric_for_best_model", &text("eval/loss"));
+    }
+}
+
 /// Where a schedule ends: `min_lr_rate`, or `min_lr` beside learning_rate.
 pub(super) fn scheduler_arguments(carrier: &mut Carrier<'_>, item: &Item) {
     for argument in item.value.items() {

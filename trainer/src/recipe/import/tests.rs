@@ -210,3 +210,29 @@ fn no_row_is_shadowed_by_an_earlier_one() {
         }
     }
 }
+
+#[test]
+fn the_best_checkpoint_is_kept_by_the_metric_that_is_named_or_by_the_loss() {
+    let best = "load_best_model_at_end: true\n";
+    let named = trl(&format!(
+        "{best}metric_for_best_model: eval_chrf\ngreater_is_better: true\npacking: true"
+    ));
+    has(&named, "metric_for_best_model = \"eval/chrf\"");
+    has(&named, "greater_is_better = true");
+    lacks(&named, "load_best_model_at_end", "best.json names it");
+
+    let higher = trl(&format!("{best}metric_for_best_model: chrf\npacking: true"));
+    has(&higher, "greater_is_better = true  # metric_for_best_model");
+
+    let unnamed = trl(&format!("{best}packing: true"));
+    has(&unnamed, "metric_for_best_model = \"eval/loss\"");
+    assert!(unnamed.notes.iter().any(|note| note.carried));
+
+    let neither = trl("load_best_model_at_end: false\npacking: true");
+    assert!(!neither.toml.contains("\nmetric_for_best_model"));
+
+    let text = "early_stopping_patience: 3\ndatasets:\n  - path: a.jsonl\n";
+    let patient = imported(Program::Axolotl, text, None);
+    has(&patient, "early_stopping_patience = 3");
+    has(&patient, "metric_for_best_model = \"eval/loss\"");
+}

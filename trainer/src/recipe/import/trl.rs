@@ -155,14 +155,8 @@ pub(super) const ROWS: &[Row] = &[
         Unless("a checkpoint has what training goes on from"),
     ),
     (&["save_safetensors"], NotNeeded("weights are safetensors")),
-    (
-        &[
-            "load_best_model_at_end",
-            "metric_for_best_model",
-            "greater_is_better",
-        ],
-        Unless("the last checkpoint is the result"),
-    ),
+    (&["metric_for_best_model"], By(convert::best_metric)),
+    (&["load_best_model_at_end"], By(convert::load_best)),
     (
         &[
             "logging_strategy",
