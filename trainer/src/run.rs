@@ -30,7 +30,7 @@ use crate::monitor::{
 };
 use crate::optimizer::AdamW;
 use crate::preflight::{Look, Saving};
-use crate::recipe::{Dtype, Recipe, StageSettings};
+use crate::recipe::{Dtype, Recipe, RunSettings, StageSettings};
 use crate::report_to::report_to;
 use crate::say;
 use crate::stage::Stage;
@@ -192,6 +192,14 @@ fn check_stage(start: &Start, recipe: &Recipe) -> Result<(), TrainError> {
     )))
 }
 
+/// Optimizer steps of a whole run.
+fn total_steps(run: &RunSettings, steps_per_epoch: f64) -> u64 {
+    match run.max_steps {
+        0 => (run.num_train_epochs * steps_per_epoch).ceil() as u64,
+        steps => steps as u64,
+    }
+}
+
 struct Context<'a> {
     recipe: &'a Recipe,
     model_dir: &'a Path,
@@ -215,10 +223,7 @@ impl Context<'_> {
         start: Start,
         compute: DType,
     ) -> Result<RunEnd, TrainError> {
-        let total_steps = match self.recipe.run.max_steps {
-            0 => (self.recipe.run.num_train_epochs * stage.steps_per_epoch()?).ceil() as u64,
-            steps => steps as u64,
-        };
+        let total_steps = total_steps(&self.recipe.run, stage.steps_per_epoch()?);
         let step = start.step();
         let state = start.checkpoint.as_ref().map(|(_, state)| state);
         let best = BestTracker::new(

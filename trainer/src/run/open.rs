@@ -8,7 +8,7 @@ use datasets::{AssistantTurns, ChatTokenizer, Loader, OnBadRecord, Order, Shard}
 use model::{CausalLm, ModelConfig};
 use telemetry::{DataFile, RunDir};
 
-use super::{Context, MAX_BATCH_SIZE, REFERENCE};
+use super::{Context, MAX_BATCH_SIZE, REFERENCE, total_steps};
 use crate::TrainError;
 use crate::interrupt;
 use crate::plan::report::size;
@@ -73,10 +73,7 @@ impl Context<'_> {
             loader.restore(state)?;
             taken = *step;
         }
-        let total = match run.max_steps {
-            0 => (run.num_train_epochs * pairs.len() as f64 / step_size as f64).ceil() as usize,
-            steps => steps,
-        };
+        let total = total_steps(run, pairs.len() as f64 / step_size as f64) as usize;
         let times = match run.on_nonfinite {
             OnNonfinite::Rollback => 1 + MAX_ROLLBACKS,
             _ => 1,

@@ -8,6 +8,7 @@ use datasets::{
     PreferenceRecord, RecordError, SharedPrompt, SkippedRecords, SupervisedTokens, TokenBatch,
     Truncation,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::answers::Question;
@@ -20,7 +21,8 @@ pub struct Pairs {
 }
 
 /// Whether a record may be one answer with a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unpaired {
     /// It may.
     Taken,

@@ -12,7 +12,7 @@ use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use telemetry::DataFile;
 
-use super::pairs::{Pair, PairBatch, Pairs};
+use super::pairs::{Pair, PairBatch, Pairs, Unpaired};
 use super::values::{answer_logprobs, sum};
 use crate::TrainError;
 use crate::checkpoint::fingerprint;
@@ -80,6 +80,8 @@ pub struct ReferenceKey {
     model: Vec<(String, String)>,
     /// SHA-256 of each data file.
     data: Vec<String>,
+    /// Whether single answers are records: values go by a record's number.
+    unpaired: Unpaired,
     /// What it computes in.
     dtype: String,
     max_length: usize,
@@ -98,6 +100,7 @@ impl ReferenceKey {
             model: fingerprint(model_dir)?,
             dtype: format!("{dtype:?}"),
             data: data.iter().map(|file| file.sha256.clone()).collect(),
+            unpaired: Unpaired::of(settings),
             max_length: settings.max_length,
             ld_alpha: settings.ld_alpha,
         })
@@ -371,6 +374,7 @@ mod tests {
         let key = |max_length| ReferenceKey {
             model: vec![("model.safetensors".into(), "0a".into())],
             data: vec!["00".into()],
+            unpaired: Unpaired::Refused,
             dtype: "F32".into(),
             max_length,
             ld_alpha: 1.0,
@@ -398,6 +402,12 @@ mod tests {
             Line::Mismatched { answers_of: 7, .. }
         ));
         assert!(read(&file, &key(9)).is_empty());
+        // Where single answers are records too, record 3 is another one.
+        let among_single_answers = ReferenceKey {
+            unpaired: Unpaired::Taken,
+            ..key(8)
+        };
+        assert!(read(&file, &among_single_answers).is_empty());
     }
 
     #[test]
