@@ -26,7 +26,7 @@ const MIN_LAMBDA: f64 = 1e-4;
 /// - (k, λ) is `positive` for advantages from 0 on and `negative` below.
 ///
 /// It is a constant of the loss. Ratios are bounded as in the authors' code: a token's log-ratio to
-/// ±20, a completion's ratio to 1e-8 and e²⁰. A weight that is no number is 0, as in TRL.
+/// ±20, a completion's ratio to 1e-8 and e²⁰. Unlike TRL's, a weight that is no number stays NaN.
 ///
 /// # Shapes
 /// - log_ratios, advantages and the output: `[tokens]`

@@ -193,8 +193,10 @@ pub(crate) fn at_level(
 /// micro-batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PolicyGradientStats {
-    /// Tokens in the loss.
+    /// Tokens of all completions.
     pub num_tokens: usize,
+    /// Tokens of completions that [`off_policy_mask`] leaves out.
+    pub masked: usize,
     /// Tokens whose ratio was clipped from below, at a negative advantage.
     pub clipped_low: usize,
     /// Tokens whose ratio was clipped from above, at a positive advantage.
@@ -243,6 +245,11 @@ pub fn policy_gradient_stats(
         let own = start..start + length;
         start += length;
         let sum: f64 = differences[own.clone()].iter().sum();
+        let is_masked = options.off_policy_mask_threshold.is_some_and(|threshold| {
+            let advantage = own.start < own.end && tokens.advantages[own.start] < 0.0;
+            advantage && -sum / length as f64 > threshold
+        });
+        stats.masked += if is_masked { length } else { 0 };
         for token in own {
             let at_level = match options.level {
                 ImportanceLevel::Token => differences[token],
@@ -251,7 +258,7 @@ pub fn policy_gradient_stats(
             };
             let (ratio, advantage) = (at_level.exp(), tokens.advantages[token]);
             stats.num_tokens += 1;
-            stats.clipped_low += usize::from(ratio < low && advantage < 0.0);
+            stats.clipped_low += usize::from(ratio < low && advantage < 0.0 && !is_masked);
             stats.clipped_high += usize::from(ratio > high && advantage > 0.0);
             stats.logprob_difference += differences[token].abs();
             if let Some(reference) = tokens.reference_logprobs {
@@ -268,6 +275,7 @@ impl PolicyGradientStats {
     pub fn plus(self, other: Self) -> Self {
         PolicyGradientStats {
             num_tokens: self.num_tokens + other.num_tokens,
+            masked: self.masked + other.masked,
             clipped_low: self.clipped_low + other.clipped_low,
             clipped_high: self.clipped_high + other.clipped_high,
             kl: self.kl + other.kl,

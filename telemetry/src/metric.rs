@@ -115,6 +115,7 @@ metrics! {
     KL = "kl", Nats, Neutral;
     ENTROPY = "entropy", Nats, Neutral;
     CLIP_RATIO = "clip_ratio/*", Share, Neutral;
+    OFF_POLICY_MASKED = "off_policy_masked", Share, Lower;
     COMPLETIONS_CLIPPED_RATIO = "completions/clipped_ratio", Share, Lower;
     COMPLETIONS_MEAN_LENGTH = "completions/mean_length", Tokens, Neutral;
     COMPLETIONS_MIN_LENGTH = "completions/min_length", Tokens, Neutral;

@@ -179,7 +179,10 @@ impl Rl {
         self.denominator.num_completions = set.num_completions;
         self.step.rollouts = set.metrics;
         self.step.samples = set.samples;
-        self.step.sampler_difference = set.sampler_difference.unwrap_or_default();
+        self.step.sampler_difference = set
+            .sampler_difference
+            .map(|[sum, max]| (sum.0, max.0))
+            .unwrap_or_default();
         self.current = set.batches;
         Ok(())
     }
@@ -195,7 +198,13 @@ impl Rl {
         let ahead = self.ahead.take().filter(|ahead| ahead.step() == step);
         if let Some(ahead) = ahead {
             // What is left of its time is all that the step sees of it.
-            return meter.time(Part::Rollout, || ahead.take());
+            let is_drawn = meter.time(Part::Rollout, || ahead.wait_unless(should_stop));
+            if !is_drawn {
+                // The checkpoint that is saved now waits for it.
+                self.ahead = Some(ahead);
+                return Err(TrainError::Stopped { step: step - 1 });
+            }
+            return ahead.take();
         }
         let place = self.place(step);
         let reference = self.reference.of(model);
@@ -326,6 +335,9 @@ impl Stage for Rl {
         fields.set("clip_ratio/low_mean", low as f64 / tokens);
         fields.set("clip_ratio/high_mean", high as f64 / tokens);
         fields.set("clip_ratio/region_mean", (low + high) as f64 / tokens);
+        if self.drawing.settings.off_policy_mask_threshold.is_some() {
+            fields.set("off_policy_masked", record.stats.masked as f64 / tokens);
+        }
         if let Some(loss) = record.sft_loss {
             fields.set("sft/loss", loss);
         }

@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use model::CausalLm;
 
@@ -33,6 +34,9 @@ pub(super) struct Ahead {
     state: RefCell<State>,
     is_cancelled: Arc<AtomicBool>,
 }
+
+/// How often a thread that waits asks whether the user stops the run.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 enum State {
     Drawing(Receiver<Drawn>),
@@ -144,7 +148,23 @@ impl Ahead {
         self.step
     }
 
-    /// The set, once it is drawn; `None` where drawing it failed.
+    /// Waits until it is drawn or the user stops the run; whether it is drawn.
+    pub fn wait_unless(&self, should_stop: &dyn Fn() -> bool) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            let State::Drawing(drawn) = state else {
+                return true;
+            };
+            match drawn.recv_timeout(ASK_EVERY) {
+                Ok(drawn) => *state = State::of(drawn),
+                Err(RecvTimeoutError::Timeout) if should_stop() => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the thread answers each job"),
+            }
+        }
+    }
+
+    /// The set, once it is drawn; `None` where drawing it failed, which the run then ends with.
     pub fn wait(&self) -> Option<SampleSet> {
         let state = &mut *self.state.borrow_mut();
         state.wait();
@@ -173,10 +193,13 @@ impl State {
         let State::Drawing(drawn) = self else {
             return;
         };
-        let drawn = drawn.recv().expect("the thread answers each job");
+        *self = State::of(drawn.recv().expect("the thread answers each job"));
+    }
+
+    fn of(drawn: Drawn) -> Self {
         // Its panic is this thread's.
         let drawn = drawn.unwrap_or_else(|panic| resume_unwind(panic));
-        *self = State::Drawn(drawn.map(|set| Box::new(set.expect("nobody cancelled it"))));
+        State::Drawn(drawn.map(|set| Box::new(set.expect("nobody cancelled it"))))
     }
 }
 

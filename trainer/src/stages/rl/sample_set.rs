@@ -4,7 +4,7 @@ use datasets::{Loader, LoaderState};
 use model::CausalLm;
 use model::generate::SamplingOptions;
 use serde::{Deserialize, Serialize};
-use telemetry::{Fields, SampleRecord};
+use telemetry::{Fields, SampleRecord, Scalar};
 
 use super::options;
 use crate::TrainError;
@@ -56,7 +56,7 @@ pub(super) struct SampleSet {
     pub lengths: Vec<(usize, Vec<usize>)>,
     /// Σ and maximum of |trained − sampled| log-probability of the policy that sampled; absent where the
     /// first step on the set finds it out.
-    pub sampler_difference: Option<(f64, f64)>,
+    pub sampler_difference: Option<[Scalar; 2]>,
 }
 
 /// A prompt that the loader gave.
@@ -257,7 +257,7 @@ impl SampleSet {
             let (sum, max) = batch.set_old_logprobs(policy, temperature);
             difference = (difference.0 + sum, max.max(difference.1));
         }
-        self.sampler_difference = Some(difference);
+        self.sampler_difference = Some([difference.0, difference.1].map(Scalar));
     }
 
     /// Tokens that count in the loss's denominator.
@@ -273,5 +273,31 @@ fn sequence(prompt: &Prompt, rollout: &Rollout) -> RolloutSequence {
         completion: rollout.completion.tokens.clone(),
         sampler_logprobs: rollout.completion.logprobs.clone(),
         advantage: rollout.advantage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datasets::{Order, Shard};
+
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_no_number_survives_a_checkpoint() {
+        let set = SampleSet {
+            step: 3,
+            batches: Vec::new(),
+            num_completions: 0,
+            loader: Loader::new(4, Order::Sequential, Shard::ALL).state(),
+            visited: Vec::new(),
+            metrics: Fields::new().with("reward", f64::NAN),
+            samples: Vec::new(),
+            lengths: Vec::new(),
+            sampler_difference: Some([Scalar(f64::NAN), Scalar(f64::INFINITY)]),
+        };
+        let json = serde_json::to_value(&set).expect("it serialises");
+        let read: SampleSet = serde_json::from_value(json).expect("it reads back");
+        let [sum, max] = read.sampler_difference.expect("it is there");
+        assert!(sum.0.is_nan() && max.0 == f64::INFINITY);
     }
 }
