@@ -29,7 +29,7 @@ pub fn look_at_pairs(pairs: &Pairs, settings: &PoSettings) -> Findings {
     let mut distinct = HashSet::new();
     let (mut prompts, mut chosen, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
     let (mut equal, mut apart, mut read) = (0, 0, 0);
-    let mut labels = [0, 0];
+    let (mut num_pairs, mut labels) = (0, [0, 0]);
     for index in spread(total, MAX_RECORDS) {
         let whole = match pairs.whole(index) {
             Ok(whole) => whole,
@@ -57,6 +57,7 @@ pub fn look_at_pairs(pairs: &Pairs, settings: &PoSettings) -> Findings {
                 prompts.push(prompt.len());
                 chosen.push(first.num_supervised());
                 rejected.push(second.num_supervised());
+                num_pairs += 1;
             }
             Sides::Unpaired(answer, label) => {
                 marks.add_to(&mut of_marks, &answer);
@@ -87,7 +88,7 @@ pub fn look_at_pairs(pairs: &Pairs, settings: &PoSettings) -> Findings {
     }
     findings.count("cut to max_length", report.num_truncated, seen);
     findings.count("nothing supervised", report.num_without_supervision, seen);
-    if unpaired < read || unpaired == 0 {
+    if num_pairs > 0 || unpaired == 0 {
         findings.count("equal answers", equal, seen);
         findings.count("prompts that differ", apart, seen);
     }
@@ -139,7 +140,12 @@ pub fn look_at_pairs(pairs: &Pairs, settings: &PoSettings) -> Findings {
         );
     }
     if unpaired > 0 {
-        warn_of_balance(&mut findings, labels, settings);
+        // A pair has an answer of either kind.
+        warn_of_balance(
+            &mut findings,
+            labels.map(|count| count + num_pairs),
+            settings,
+        );
     }
     warn_of_duplicates(&mut findings, read - distinct.len());
     if !has_any && total == seen {

@@ -83,6 +83,16 @@ impl About {
         }
     }
 
+    /// The metric, and the side of it that is no good: `>` of `kl > 0.5`.
+    fn fault(&self) -> (String, String) {
+        let beyond = self.name.strip_prefix(&self.source.to_string());
+        let side = beyond.and_then(|beyond| beyond.split_whitespace().next());
+        (
+            self.source.metric.clone(),
+            side.unwrap_or_default().to_owned(),
+        )
+    }
+
     fn new(name: String, metric: &str, level: AlertLevel, meaning: &str) -> Self {
         About {
             name,
@@ -168,14 +178,14 @@ impl Alerts {
             let rules = self.pairs.new_rules(evaluation).into_iter();
             self.rules.extend(rules.map(|rule| (rule, false)));
         }
-        // Metrics that are told of as a whole, which no pair needs to repeat.
+        // Faults that are told of as a whole, which no pair needs to repeat.
         let mut told = BTreeSet::new();
         // Before the first step nothing was done that an alert could be about.
         let is_baseline = matches!(seen, Observation::Evaluation(e) if e.step == 0);
         for (rule, is_raised) in &mut self.rules {
             let finding = rule.look(seen).filter(|_| !is_baseline);
-            let Source { metric, group } = &rule.about().source;
-            let is_told = group.is_some() && told.contains(metric);
+            let (fault, group) = (rule.about().fault(), &rule.about().source.group);
+            let is_told = group.is_some() && told.contains(&fault);
             let has_verdict = finding.as_ref().map(|finding| finding.verdict);
             let holds = match has_verdict {
                 Some(Verdict::Outside) => true,
@@ -183,7 +193,7 @@ impl Alerts {
                 Some(Verdict::Border) | None => *is_raised,
             };
             if holds && group.is_none() {
-                told.insert(metric.clone());
+                told.insert(fault);
             }
             let Some(finding) = finding else {
                 continue;

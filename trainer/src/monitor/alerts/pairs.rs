@@ -133,6 +133,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_of_short_answers_is_told_of_where_the_whole_is_too_long() {
+        let mut alerts = alerts("[]");
+        let row = |pair: &str, ratio: f64| EvaluationRow {
+            group: pair.to_owned(),
+            count: 100,
+            metrics: Fields::new().with("length_ratio", ratio),
+        };
+        let evaluation = Evaluation {
+            step: 20,
+            name: Evaluation::HELD_OUT.to_owned(),
+            table: vec![row("en-de", 1.9), row("en-ja", 0.5)],
+            fields: Fields::new().with("length_ratio", 1.35),
+        };
+        let events = alerts.observe(Observation::Evaluation(&evaluation), Some(20));
+        let rules: Vec<String> = events
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Alert(alert) => Some(alert.rule),
+                _ => None,
+            })
+            .collect();
+        let of = |start: &str| rules.iter().filter(|rule| rule.starts_with(start)).count();
+        assert_eq!(of("eval/length_ratio of en-ja <"), 1, "{rules:?}");
+        assert_eq!(of("eval/length_ratio of en-de"), 0, "{rules:?}");
+    }
+
+    #[test]
     fn few_answers_are_no_pair_to_watch_and_three_more_are_no_chance() {
         let mut alerts = alerts("[]");
         let table = |share: f64| {
