@@ -271,6 +271,14 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
         let message = "stream_frozen_blocks = true, and no block is frozen";
         errors.push(RecipeError::new(None, message).hint("set lora_r above 0, which freezes them"));
     }
+    if let StageSettings::Rl(rl) = &recipe.stage
+        && recipe.model.stream_frozen_blocks
+        && rl.one_step_off_policy
+    {
+        let message = "one_step_off_policy = true reads the model beside training, and \
+                       stream_frozen_blocks = true reads a block at a time for one of them";
+        errors.push(RecipeError::new(None, message).hint("set one of the two to false"));
+    }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));
         let step_size =
@@ -307,7 +315,7 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
 }
 
 fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
-    use PreferenceLossType::{Aot, AotUnpaired, ExoPair};
+    use PreferenceLossType::{Aot, AotUnpaired, Cpo, CpoHinge, ExoPair};
     let mut errors = Vec::new();
     let has = |loss| po.loss_type.contains(&loss);
     if !po.loss_weights.is_empty() && po.loss_weights.len() != po.loss_type.len() {
@@ -318,6 +326,13 @@ fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
     if has(ExoPair) && po.label_smoothing == 0.0 {
         let message = "loss_type = \"exo_pair\" needs label_smoothing above 0";
         errors.push(RecipeError::new(None, message).hint("its authors use 1e-3"));
+    }
+    if po.alpha != 0.0 && (has(Cpo) || has(CpoHinge)) {
+        let message = format!(
+            "alpha = {} bends the mean log-probability of an answer, and cpo and cpo_hinge take the sum",
+            po.alpha
+        );
+        errors.push(RecipeError::new(None, message).hint("set loss_type = \"alphapo\""));
     }
     if po.use_weighting && (has(Aot) || has(AotUnpaired)) {
         let message = "use_weighting weighs pairs, and aot compares distributions of answers";

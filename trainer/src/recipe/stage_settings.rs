@@ -128,7 +128,7 @@ settings! {
         rpo_alpha: f64 = float(Included(0.0), Unbounded).default("0.0");
         /// SimPO's target margin.
         simpo_gamma: f64 = float(Included(0.0), Unbounded).default("0.5");
-        /// AlphaPO's bend of the reward in alphapo, simpo and the losses of cpo:
+        /// AlphaPO's bend of the reward in alphapo, simpo and cpo_ipo, which take means:
         /// (1 - p^(-alpha)) / alpha in place of log p, which is 0's.
         alpha: f64 = float(Unbounded, Unbounded).default("0.0");
         /// DiscoPOP's temperature.
@@ -154,7 +154,8 @@ settings! {
         num_iterations: usize = integer(1, MAX_COUNT).default("1");
         /// Sample the completions of the next set on a second thread while the last step on a set
         /// trains, with the weights from before that step, which the ratios then are to. The same bits
-        /// each time, but not those of a run without; one more copy of the weights that train.
+        /// each time, but not those of a run without; one more copy of the weights that train. The last
+        /// step draws a set too, so that a run that goes on with more steps has the bits of a longer one.
         one_step_off_policy: bool = boolean().default("false");
         /// Tokens in the longest prompt.
         max_prompt_length: usize = integer(1, MAX_COUNT).default("512");
