@@ -99,7 +99,7 @@ def measure(o):
 
     class Clock(TrainerCallback):
         def __init__(self):
-            self.times, self.tokens, self.began = [], [], None
+            self.times, self.tokens, self.completions, self.began = [], [], [], None
 
         def on_step_begin(self, *args, **kwargs):
             self.began = time.perf_counter()
@@ -116,6 +116,8 @@ def measure(o):
         def _prepare_inputs(self, inputs):
             inputs = super()._prepare_inputs(inputs)
             masks = [inputs[k] for k in ("attention_mask", "prompt_mask", "completion_mask") if k in inputs]
+            if "completion_mask" in inputs:
+                clock.completions.append(float(inputs["completion_mask"].sum(1).float().mean()))
             if self.__class__.task == "po":
                 masks = [inputs["attention_mask"]]
             clock.tokens[-1] += int(sum(m.sum() for m in masks)) if masks else inputs["input_ids"].numel()
@@ -189,6 +191,7 @@ def measure(o):
         "median_step_s": median, "min_step_s": min(times), "max_step_s": max(times), "steps_per_s": 1 / median,
         "tokens_per_step": statistics.mean(tokens), "tokens_per_s": sum(tokens) / sum(times), "load_s": loading, "train_loss": result.training_loss,
         "resident_before_model": before, "peak_before_model": peak_before, "peak_resident": peak, "peak_above_baseline": peak - before,
+        **({"mean_completion_length": statistics.mean(clock.completions[o.warmup :])} if o.task == "rl" else {}),
         **({"cuda_peak_allocated": torch.cuda.max_memory_allocated()} if o.device == "cuda" else {}),
     }  # fmt: skip
 
