@@ -130,7 +130,7 @@ enum Tool {
 const EXAMPLES: &str = "\
 Examples:
   trainer --stage rl                     the built-in demo, earlier stages first; needs no file
-  trainer --stage sft --model gemma-2-2b --data chats.jsonl --output runs/sft
+  trainer --stage sft --model gemma-2-2b-it --data chats.jsonl --output runs/sft
   trainer --stage po --recipe recipe.toml --set beta=0.05 --set max_length=1024
   trainer --stage all --recipe recipe.toml --output runs/tower
   trainer watch runs/sft
