@@ -47,21 +47,45 @@ unsafe fn give<T>(place: *mut T, value: T) -> c_int {
     SUCCESS
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuInit(_flags: c_uint) -> c_int {
-    SUCCESS
+/// Functions with nothing to do.
+macro_rules! nothing_to_do {
+    ($($name:ident($($argument:ty),*);)*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($(_: $argument),*) -> c_int {
+            SUCCESS
+        }
+    )*};
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(version, 13_000) }
+nothing_to_do! {
+    cuInit(c_uint);
+    cuCtxSetCurrent(*mut c_void);
+    cuStreamSynchronize(*mut c_void);
+    cuStreamDestroy_v2(*mut c_void);
+    cuStreamWaitEvent(*mut c_void, *mut c_void, c_uint);
+    cuEventRecord(*mut c_void, *mut c_void);
+    cuEventSynchronize(*mut c_void);
+    cuEventDestroy_v2(*mut c_void);
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(count, 1) }
+/// Functions that give a number or a handle.
+macro_rules! gives {
+    ($($name:ident($type:ty = $value:expr $(, $argument:ty)?);)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(place: *mut $type $(, _: $argument)?) -> c_int {
+            // SAFETY: the caller's pointer.
+            unsafe { give(place, $value) }
+        }
+    )*};
+}
+
+gives! {
+    cuDriverGetVersion(c_int = 13_000);
+    cuDeviceGetCount(c_int = 1);
+    cuDeviceTotalMem_v2(usize = MEMORY_BYTES, c_int);
+    cuDevicePrimaryCtxRetain(*mut c_void = HANDLE, c_int);
+    cuStreamCreate(*mut c_void = HANDLE, c_uint);
+    cuEventCreate(*mut c_void = HANDLE, c_uint);
 }
 
 #[unsafe(no_mangle)]
@@ -92,12 +116,6 @@ extern "C" fn cuDeviceGetPCIBusId(_id: *mut c_char, _room: c_int, _device: c_int
     NOT_FOUND
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(bytes, MEMORY_BYTES) }
-}
-
 /// The attributes that cubecl asks for, by their number in cuda.h, as an H100 has them.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuDeviceGetAttribute(
@@ -120,66 +138,6 @@ pub(crate) unsafe extern "C" fn cuDeviceGetAttribute(
     };
     // SAFETY: the caller's pointer.
     unsafe { give(value, known) }
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuDevicePrimaryCtxRetain(
-    context: *mut *mut c_void,
-    _device: c_int,
-) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(context, HANDLE) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxSetCurrent(_context: *mut c_void) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(stream, HANDLE) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamSynchronize(_stream: *mut c_void) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamDestroy_v2(_stream: *mut c_void) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamWaitEvent(
-    _stream: *mut c_void,
-    _event: *mut c_void,
-    _flags: c_uint,
-) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn cuEventCreate(event: *mut *mut c_void, _flags: c_uint) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { give(event, HANDLE) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventRecord(_event: *mut c_void, _stream: *mut c_void) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventSynchronize(_event: *mut c_void) -> c_int {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventDestroy_v2(_event: *mut c_void) -> c_int {
-    SUCCESS
 }
 
 /// # Safety

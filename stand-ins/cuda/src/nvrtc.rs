@@ -21,7 +21,7 @@ const HEADER: &str = include_str!("cuda.h");
 /// Loops of kernels are as often hot as not worth it; GCC's first level halves the time of its second.
 const OPTIONS: [&str; 8] = [
     "-std=c++20",
-    "-O1",
+    "-O0",
     "-fPIC",
     "-fno-strict-aliasing",
     "-ffp-contract=off",
