@@ -1,5 +1,6 @@
 //! CUDA C++ as cubecl writes it, turned into C++ for the host.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Headers of CUDA whose content `cuda.h` has.
@@ -8,7 +9,7 @@ const KNOWN_HEADERS: [&str; 3] = ["cuda_fp16.h", "cuda_bf16.h", "mma.h"];
 /// The text for the host's compiler, with a function `launch_NAME` for each kernel that takes its
 /// arguments as the driver does.
 pub(crate) fn translate(source: &str) -> Result<String, String> {
-    let text = without_known_headers(source);
+    let text = renumbered(&without_known_headers(source));
     let text = shared_memory_as_pointer(&text);
     let text = assembly_as_calls(&text)?;
     let mut out = format!("namespace program {{\n{text}\n");
@@ -21,6 +22,32 @@ pub(crate) fn translate(source: &str) -> Result<String, String> {
     }
     out.push_str("}\n");
     Ok(out)
+}
+
+/// Values are named `v` and a number, which differs from run to run: numbered by where they first stand,
+/// the same kernel is the same text.
+fn renumbered(text: &str) -> String {
+    let mut numbers = HashMap::new();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_word) {
+        let length = rest[start..].find(|c| !is_word(c));
+        let (before, word) = rest.split_at(start);
+        let (word, after) = word.split_at(length.unwrap_or(word.len()));
+        out.push_str(before);
+        let digits = word.strip_prefix('v').unwrap_or_default();
+        let length = digits.find(|c: char| !c.is_ascii_digit());
+        let (number, suffix) = digits.split_at(length.unwrap_or(digits.len()));
+        if number.is_empty() {
+            out.push_str(word);
+        } else {
+            let next = numbers.len();
+            let number = numbers.entry(number).or_insert(next);
+            write!(out, "v{number}{suffix}").expect("a string grows");
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 fn without_known_headers(source: &str) -> String {
@@ -196,6 +223,15 @@ mod tests {
             assert_eq!(assembly_as_calls(asm).as_deref(), Ok(call));
         }
         assert!(assembly_as_calls(r#"asm("a; b;" : : );"#).is_err());
+    }
+
+    #[test]
+    fn names_of_values_are_those_of_their_order() {
+        let text = "int v17 = v4_store + vec2(v17, 0x1v4, prev5);";
+        assert_eq!(
+            renumbered(text),
+            "int v0 = v1_store + vec2(v0, 0x1v4, prev5);"
+        );
     }
 
     #[test]
