@@ -212,6 +212,23 @@ static inline void ptx_rcp_approx_ftz_f32(float& y, float x) { y = without_subno
 static inline void ptx_min_NaN_f32(float& y, float a, float b) { y = isnan(a) || isnan(b) ? NAN : fminf(a, b); }
 static inline void ptx_max_NaN_f32(float& y, float a, float b) { y = isnan(a) || isnan(b) ? NAN : fmaxf(a, b); }
 
+// Threads of other blocks run at the same time.
+#define ATOMIC(NAME, T, NEXT)                                                                              \
+    static inline void ptx_atom_relaxed_##NAME(T& old, const T* where, T value) {                          \
+        T next, *at = (T*)where;                                                                           \
+        __atomic_load(at, &old, __ATOMIC_RELAXED);                                                         \
+        do next = NEXT;                                                                                    \
+        while (!__atomic_compare_exchange(at, &old, &next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));     \
+    }
+ATOMIC(add_f32, float, old + value)
+ATOMIC(add_f64, double, old + value)
+ATOMIC(add_u32, u32, old + value)
+ATOMIC(add_u64, u64, old + value)
+ATOMIC(min_u32, u32, min(old, value))
+ATOMIC(max_u32, u32, max(old, value))
+ATOMIC(min_s32, int, min(old, value))
+ATOMIC(max_s32, int, max(old, value))
+
 static inline u32 __cvta_generic_to_shared(const volatile void* p) {
     return cuda_on_cpu::runtime->shared_address((const void*)p);
 }

@@ -18,10 +18,8 @@ use crate::translate::translate;
 
 const HEADER: &str = include_str!("cuda.h");
 
-/// Loops of kernels are as often hot as not worth it; GCC's first level halves the time of its second.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 7] = [
     "-std=c++20",
-    "-O0",
     "-fPIC",
     "-fno-strict-aliasing",
     "-ffp-contract=off",
@@ -33,6 +31,9 @@ const OPTIONS: [&str; 8] = [
 const SUCCESS: c_int = 0;
 const INVALID_INPUT: c_int = 3;
 const COMPILATION: c_int = 6;
+
+/// Unrolled kernels take longer to optimise than to run, from about this many bytes on.
+const LONG: usize = 64 << 10;
 
 /// A program on its way from text to object.
 pub(crate) struct Program {
@@ -59,7 +60,13 @@ fn compile(source: &str) -> Result<PathBuf, String> {
         move |error: std::io::Error| format!("{what}: {error}")
     };
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
-    let options = OPTIONS.join(" ");
+    let level = if text.len() < LONG { "-O1" } else { "-O0" };
+    let compiler = || {
+        let mut compiler = Command::new("c++");
+        compiler.args(OPTIONS).arg(level);
+        compiler
+    };
+    let options = OPTIONS.join(" ") + level;
     let header = folder.join(format!("{}.h", hash(&[HEADER, &options])));
     let precompiled = header.with_extension("h.gch");
     if !precompiled.exists() {
@@ -67,8 +74,8 @@ fn compile(source: &str) -> Result<PathBuf, String> {
             fs::write(path, HEADER).map_err(failed(path))
         })?;
         place(&precompiled, |path| {
-            run(Command::new("c++")
-                .args(OPTIONS)
+            let mut compiler = compiler();
+            run(compiler
                 .args(["-x", "c++-header"])
                 .arg(&header)
                 .arg("-o")
@@ -80,12 +87,12 @@ fn compile(source: &str) -> Result<PathBuf, String> {
         let file = object.with_extension("cpp");
         place(&file, |path| fs::write(path, &text).map_err(failed(path)))?;
         place(&object, |path| {
-            let mut compiler = Command::new("c++");
-            let compiler = compiler
-                .args(OPTIONS)
+            let mut compiler = compiler();
+            compiler
                 .args(["-shared", "-include"])
-                .arg(&header);
-            run(compiler.arg(&file).arg("-o").arg(path))
+                .arg(&header)
+                .arg(&file);
+            run(compiler.arg("-o").arg(path))
         })?;
     }
     Ok(object)
