@@ -28,6 +28,13 @@ mod choice;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(all(
+    test,
+    feature = "cuda",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod cuda_on_cpu;
 pub mod decode_linear;
 pub mod device;
 
