@@ -6,10 +6,11 @@
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
-mod dot;
+mod output;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor};

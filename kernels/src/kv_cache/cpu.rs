@@ -49,48 +49,69 @@ impl KvCacheOps for Flex {
                 let first = first_visible(length - 1, 0, options.window);
                 let range = (slot * capacity + first) * width..(slot * capacity + length) * width;
                 let (keys, vals) = (&keys[range.clone()], &vals[range]);
-                let mut scores = vec![0.0; length - first];
-                vectorized(|| {
-                    let query_heads = output.chunks_mut(head_dim).zip(q.chunks(head_dim));
-                    for (head, (output, q)) in query_heads.enumerate() {
-                        let column = head / (heads / kv_heads) * head_dim;
-                        for (score, key) in scores.iter_mut().zip(keys.chunks(width)) {
-                            *score = capped(dot(q, &key[column..][..head_dim]), options);
-                        }
-                        weighted_sum(output, &mut scores, vals, width, column);
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || attend(output, q, [keys, vals], kv_heads, head_dim, options),
+                );
             });
         tensor(output, [sequences, heads, head_dim])
     }
 }
 
+/// One query of all heads against its keys, oldest first: a key is read once for all heads, as it
+/// lies in memory.
 #[inline(always)]
-fn capped(score: f32, options: AttentionOptions) -> f32 {
-    match options.softcap {
-        Some(cap) => cap * tanh(score * (options.scale / cap)),
-        None => score * options.scale,
+fn attend(
+    output: &mut [f32],
+    q: &[f32],
+    [keys, values]: [&[f32]; 2],
+    kv_heads: usize,
+    head_dim: usize,
+    options: AttentionOptions,
+) {
+    let width = kv_heads * head_dim;
+    let (count, heads) = (keys.len() / width, q.len() / head_dim);
+    let column = |head: usize| head / (heads / kv_heads) * head_dim;
+    let mut scores = vec![0.0; heads * count];
+    for (i, key) in keys.chunks_exact(width).enumerate() {
+        for (head, q) in q.chunks_exact(head_dim).enumerate() {
+            scores[head * count + i] = dot(q, &key[column(head)..][..head_dim]);
+        }
+    }
+    for scores in scores.chunks_exact_mut(count) {
+        softmax(scores, options);
+    }
+    for (i, value) in values.chunks_exact(width).enumerate() {
+        for (head, output) in output.chunks_exact_mut(head_dim).enumerate() {
+            let weight = scores[head * count + i];
+            for (output, value) in output.iter_mut().zip(&value[column(head)..]) {
+                *output += weight * value;
+            }
+        }
     }
 }
 
-/// softmax(scores) · values, keys in their order.
+/// Products to weights, in place.
 #[inline(always)]
-fn weighted_sum(
-    output: &mut [f32],
-    scores: &mut [f32],
-    values: &[f32],
-    width: usize,
-    column: usize,
-) {
+fn softmax(scores: &mut [f32], options: AttentionOptions) {
+    match options.softcap {
+        Some(cap) => {
+            for score in scores.iter_mut() {
+                *score = cap * tanh(*score * (options.scale / cap));
+            }
+        }
+        None => {
+            for score in scores.iter_mut() {
+                *score *= options.scale;
+            }
+        }
+    }
     let largest = max(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
     let inverse = 1.0 / sum(scores);
-    for (score, value) in scores.iter().zip(values.chunks(width)) {
-        let weight = score * inverse;
-        for (output, value) in output.iter_mut().zip(&value[column..]) {
-            *output += weight * value;
-        }
+    for score in scores.iter_mut() {
+        *score *= inverse;
     }
 }

@@ -32,7 +32,10 @@ impl LinearLogprobsOps for Flex {
                 .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
                 .zip(&targets[start..start + rows])
                 .for_each(|((logits, columns), &target)| {
-                    vectorized(|| columns.copy_from_slice(&statistics(logits, target, options)));
+                    vectorized(
+                        #[inline(always)]
+                        || columns.copy_from_slice(&statistics(logits, target, options)),
+                    );
                 });
         }
         tensor(columns, [tokens, COLUMNS])
@@ -91,10 +94,13 @@ fn backward(
             .zip(grad[start * COLUMNS..].par_chunks(COLUMNS))
             .zip(&targets[start..start + rows])
             .for_each(|(((logits, columns), grad), &target)| {
-                vectorized(|| {
-                    scaled(logits, options);
-                    grad_logits(logits, columns, grad, target, options);
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        scaled(logits, options);
+                        grad_logits(logits, columns, grad, target, options);
+                    },
+                );
             });
         add_gradients(
             &logits,
@@ -174,11 +180,14 @@ fn one_pass(
             .zip(&weights[start..start + rows])
             .zip(&targets[start..start + rows])
             .for_each(|(((logits, columns), &weight), &target)| {
-                vectorized(|| {
-                    columns.copy_from_slice(&statistics(logits, target, options));
-                    let grad = [weight, 0.0, 0.0, 0.0];
-                    grad_logits(logits, columns, &grad, target, options);
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        columns.copy_from_slice(&statistics(logits, target, options));
+                        let grad = [weight, 0.0, 0.0, 0.0];
+                        grad_logits(logits, columns, &grad, target, options);
+                    },
+                );
             });
         add_gradients(
             &logits,
