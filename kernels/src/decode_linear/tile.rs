@@ -240,10 +240,10 @@ fn tile<L: Lanes, const V: usize, const C: usize>(
             unsafe {
                 let x = x.as_ptr().add(k * V * L::COUNT);
                 let x: [L; V] = std::array::from_fn(|v| L::load(x.add(v * L::COUNT)));
-                for c in 0..C {
+                for (c, sums) in sums.iter_mut().enumerate() {
                     let weight = L::splat(*weight.as_ptr().add(c * width + k));
-                    for v in 0..V {
-                        sums[c][v] = sums[c][v].add_product(weight, x[v]);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = sum.add_product(weight, x);
                     }
                 }
             }
