@@ -225,7 +225,8 @@ fn the_best_checkpoint_is_kept_by_the_metric_that_is_named_or_by_the_loss() {
     has(&higher, "greater_is_better = true  # metric_for_best_model");
 
     let unnamed = trl(&format!("{best}packing: true"));
-    has(&unnamed, "metric_for_best_model = \"eval/loss\"");
+    let line = "metric_for_best_model = \"eval/loss\"";
+    has(&unnamed, &format!("{line}  # load_best_model_at_end"));
     assert!(unnamed.notes.iter().any(|note| note.carried));
 
     let neither = trl("load_best_model_at_end: false\npacking: true");
@@ -234,5 +235,5 @@ fn the_best_checkpoint_is_kept_by_the_metric_that_is_named_or_by_the_loss() {
     let text = "early_stopping_patience: 3\ndatasets:\n  - path: a.jsonl\n";
     let patient = imported(Program::Axolotl, text, None);
     has(&patient, "early_stopping_patience = 3");
-    has(&patient, "metric_for_best_model = \"eval/loss\"");
+    has(&patient, &format!("{line}  # early_stopping_patience"));
 }
