@@ -83,8 +83,13 @@ fn long_questions(dir: &Path, model: &Path) -> PathBuf {
     write(dir, "questions.jsonl", &lines)
 }
 
-/// What a run took at its peak, beyond what was there before it loaded anything.
-fn most_of_run(output: &Path) -> f64 {
+/// What fine-tuning takes at its peak, beyond what was there before it loaded anything.
+fn most_of_run([model, data, output]: [&Path; 3], more: &[&str]) -> f64 {
+    let paths = [("--model", model), ("--data", data), ("--output", output)];
+    let paths = paths.iter().flat_map(|(flag, path)| [*flag, text(path)]);
+    let fixed = ["--stage", "sft", "--device", "cpu"].into_iter();
+    let arguments: Vec<&str> = fixed.chain(paths).chain(more.iter().copied()).collect();
+    succeed(&arguments);
     let end = events(output, "finished").pop().expect("an end");
     let bytes = |name: &str| {
         let bytes = end[name].as_f64();
@@ -106,7 +111,7 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
     let data = long_conversations(&dir);
     let questions = long_questions(&dir, &model);
     let generates = format!(
-        "lora_r = 4\neval_data = [{questions:?}]\neval_generate = 16\neval_max_new_tokens = 48"
+        "lora_r = 4\neval_data = [{questions:?}]\neval_generate = 24\neval_max_new_tokens = 48"
     );
     let cases = [
         "gradient_checkpointing = true",
@@ -136,23 +141,8 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
         let output = dir.join(format!("run-{number}"));
         let mut measured = 0.0;
         for _ in 0..3 {
-            succeed(&[
-                "--stage",
-                "sft",
-                "--recipe",
-                text(&recipe_file),
-                "--model",
-                text(&model),
-                "--data",
-                text(&data),
-                "--output",
-                text(&output),
-                "--device",
-                "cpu",
-                "--max-steps",
-                "3",
-            ]);
-            measured = f64::max(measured, most_of_run(&output));
+            let more = ["--recipe", text(&recipe_file), "--max-steps", "3"];
+            measured = f64::max(measured, most_of_run([&model, &data, &output], &more));
             std::fs::remove_dir_all(&output).expect("checkpoints are large");
             if planned as f64 / measured - 1.0 <= TOLERANCE {
                 break;
@@ -259,17 +249,7 @@ fn resuming_takes_no_more_memory_than_the_run_did() {
     let data = long_conversations(&dir);
     let output = dir.join("run");
     let take = |steps: &str| {
-        succeed(&[
-            "--stage",
-            "sft",
-            "--model",
-            text(&model),
-            "--data",
-            text(&data),
-            "--output",
-            text(&output),
-            "--device",
-            "cpu",
+        let more = [
             "--max-steps",
             steps,
             "--set",
@@ -278,8 +258,8 @@ fn resuming_takes_no_more_memory_than_the_run_did() {
             "per_device_train_batch_size=1",
             "--set",
             "gradient_checkpointing=true",
-        ]);
-        most_of_run(&output)
+        ];
+        most_of_run([&model, &data, &output], &more)
     };
     let [whole, resumed] = ["2", "3"].map(take);
     println!(

@@ -18,7 +18,7 @@
 //! | inside a block's backward | c T (2 f + h) and the first matrix's gradient on top of the activations, or, at its end, the block's gradients, a copy of the largest that is transposed, and 3 c T h |
 //! | the head | the S hidden states and their gradient, and the logits of a chunk; on the CPU as much again for the operand that the gemm packs |
 //! | generation | the key-value cache, 2 c L k slots · capacity; the prompts, all in one row, a block's results without a graph; the logits of a token of each sequence |
-//! | evaluation | a row as large as a micro-batch, a block's results without a graph, and a chunk of logits |
+//! | evaluation | a row as large as a micro-batch: a block's results without a graph, then a chunk of logits; after that, generation |
 //! | a merge's check | three of its blocks, at a checkpoint of adapters |
 //! | freed blocks | on the CPU: see [`MMAP_THRESHOLD`] |
 //! | the program | on the CPU: see [`PROGRAM_BYTES`] |
@@ -52,8 +52,10 @@ pub enum Moment {
     Step,
     /// A checkpoint.
     Save,
-    /// An evaluation: held-out rows are scored, or answers written.
-    Evaluation,
+    /// An evaluation computes probabilities of held-out rows.
+    Scoring,
+    /// An evaluation writes answers, after that.
+    Answering,
 }
 
 /// Bytes at each moment.
@@ -118,7 +120,7 @@ const TRIM_THRESHOLD: u64 = 2 * MMAP_THRESHOLD;
 
 impl Moment {
     /// In the order of a step.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sampling,
         Self::Head,
         Self::LastBlock,
@@ -126,7 +128,8 @@ impl Moment {
         Self::Embedding,
         Self::Step,
         Self::Save,
-        Self::Evaluation,
+        Self::Scoring,
+        Self::Answering,
     ];
 
     /// As the end of "the peak is in …".
@@ -139,7 +142,8 @@ impl Moment {
             Self::Embedding => "the backward pass of the embedding",
             Self::Step => "the optimizer's step",
             Self::Save => "writing a checkpoint",
-            Self::Evaluation => "an evaluation",
+            Self::Scoring => "the held-out loss of an evaluation",
+            Self::Answering => "the answers of an evaluation",
         }
     }
 }
@@ -321,7 +325,9 @@ impl Items<'_> {
             let matrix = number * counts.largest_in_block;
             let name = "bfloat16 copies";
             self.add(name, Place::Device, |moment| match moment {
-                Moment::Sampling | Moment::Evaluation => vec![[matrix, 1], [head, 1]],
+                Moment::Sampling | Moment::Scoring | Moment::Answering => {
+                    vec![[matrix, 1], [head, 1]]
+                }
                 // The head, and its gradient before it is cast.
                 Moment::Head if of_blocks == 1 => vec![[head, 2]],
                 Moment::Head => vec![[block, of_blocks], [head, 2]],
@@ -343,7 +349,7 @@ impl Items<'_> {
         if let Trained::Adapters { .. } = job.trained {
             let gradients = 4 * job.num_trained();
             self.add("gradients, float32", Place::Device, |moment| match moment {
-                Moment::Sampling | Moment::Save | Moment::Evaluation => Vec::new(),
+                Moment::Sampling | Moment::Save | Moment::Scoring | Moment::Answering => Vec::new(),
                 _ => vec![[gradients, 1]],
             });
             return;
@@ -366,7 +372,7 @@ impl Items<'_> {
         let keeps = job.recompute == Recompute::Nothing;
         let name = "gradients, float32";
         self.add_held(Held::Step, name, Place::Device, |moment| match moment {
-            Moment::Sampling | Moment::Save | Moment::Evaluation => Vec::new(),
+            Moment::Sampling | Moment::Save | Moment::Scoring | Moment::Answering => Vec::new(),
             Moment::Step => whole(),
             Moment::Head if accumulates => [whole(), outside(1)].concat(),
             Moment::Head => outside(1),

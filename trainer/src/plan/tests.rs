@@ -178,7 +178,9 @@ fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_ca
     assert_eq!(item(&beside, copy, Moment::Step), 4 * 2_614_341_888);
     assert_eq!(item(&plain, copy, Moment::Step), 0);
     // An evaluation comes right after the step, while the old ones may still sample.
-    assert_eq!(item(&beside, copy, Moment::Evaluation), 4 * 2_614_341_888);
+    assert_eq!(item(&beside, copy, Moment::Answering), 4 * 2_614_341_888);
+    // The policy that drew a set says its own log-probabilities.
+    assert!(beside.flops_per_step > plain.flops_per_step);
     let cache = "key-value cache";
     let sampling = item(&plain, cache, Moment::Sampling);
     assert!(sampling > 0);
@@ -191,6 +193,26 @@ fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_ca
     );
     let keys = |change: &Change| change.keys == "one_step_off_policy = false";
     assert!(changes.iter().any(keys));
+}
+
+#[test]
+fn answers_are_written_after_the_held_out_loss_is_computed() {
+    let text = "eval_data = [\"held_out.jsonl\"]\neval_generate = 16";
+    let recipe = recipe(text, StageName::Sft);
+    let plan = StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda);
+    for (name, there, away) in [
+        (
+            "held-out rows, one block",
+            Moment::Scoring,
+            Moment::Answering,
+        ),
+        ("key-value cache", Moment::Answering, Moment::Scoring),
+    ] {
+        let items = &plan.memory.items;
+        let item = items.iter().find(|item| item.name == name).expect(name);
+        assert!(item.at(there) > 0, "{name}");
+        assert_eq!(item.at(away), 0, "{name}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl Items<'_> {
             is_there.then_some(rollout.generation)
         };
         let answers = move |moment| match moment {
-            Moment::Evaluation => work.evaluation.generation,
+            Moment::Answering => work.evaluation.generation,
             _ => None,
         };
         let [_, _, keys, _] = widths(&self.job.config);
@@ -52,7 +52,9 @@ impl Items<'_> {
                 "weights that sample",
                 Place::Device,
                 |moment| match moment {
-                    Moment::Sampling | Moment::Step | Moment::Evaluation => vec![[trained, 1]],
+                    Moment::Sampling | Moment::Step | Moment::Scoring | Moment::Answering => {
+                        vec![[trained, 1]]
+                    }
                     _ => Vec::new(),
                 },
             );
@@ -72,8 +74,8 @@ impl Items<'_> {
         self.add("held-out rows, one block", Place::Device, |moment| {
             match moment {
                 // The head's turn comes when the blocks are done.
-                Moment::Evaluation if size(&results) >= size(&head) => results.clone(),
-                Moment::Evaluation => head.clone(),
+                Moment::Scoring if size(&results) >= size(&head) => results.clone(),
+                Moment::Scoring => head.clone(),
                 _ => Vec::new(),
             }
         });
