@@ -38,12 +38,13 @@ def main():
         model = make_model(o.tokenizer, f"{folder}/model")
         data = make_data(folder)
         rows = []
-        ending = teach_to_end(o, model, data["ending"], folder)
+        geometric_row = "GRPO, 4 x 8 answers of geometric length"
+        ending = teach_to_end(o, model, data["ending"], folder) if o.only in geometric_row else None
         for name, model, stage, file, ours, theirs in [
             ("SFT, 8 conversations a step", model, "sft", data["sft"], {"per_device_train_batch_size": 8}, ["--batch-size", "8"]),
             ("WPO, 4 pairs a step", model, "po", data["po"], {"per_device_train_batch_size": 4, "weighting_clamp": "false"}, ["--batch-size", "4"]),
             ("GRPO, 4 x 8 answers of 64 to short prompts", model, "rl", data["short"], rollout(4, 8, 64), answers(4, 8, 64)),
-            ("GRPO, 4 x 8 answers of geometric length", ending, "rl", data["short"], rollout(4, 8, 128), answers(4, 8, 128)),
+            (geometric_row, ending, "rl", data["short"], rollout(4, 8, 128), answers(4, 8, 128)),
             ("GRPO, 2 x 8 answers of 32 to long prompts", model, "rl", data["long"], rollout(2, 8, 32), answers(2, 8, 32)),
         ]:
             if o.only not in name:

@@ -1,8 +1,8 @@
 //! What the CubeCL implementations share: tensors on the device, launch sizes, and sums over a cube.
 //!
-//! Every kernel but those of `attention/cube/tensor_cores` runs on WebGPU's baseline: no plane operations, at most 32 KiB of shared
-//! memory, 256 units, and seven storage buffers, one of which CubeCL takes for sizes and scalars.
-//! `tests/it/tidy.rs` counts the buffers.
+//! Every kernel but those of `attention/cube/tensor_cores` runs on WebGPU's baseline: no plane
+//! operations, at most 32 KiB of shared memory, 256 units, and seven storage buffers, one of which
+//! CubeCL takes for sizes and scalars. `tests/it/tidy.rs` counts the buffers.
 
 use burn::tensor::{DType, Shape};
 use burn_backend::TensorMetadata;

@@ -18,8 +18,7 @@
 //! | [`adamw()`] | one pass over parameter, gradient and moments |
 //! | [`adamw_8bit()`] | the same with moments of eight bits, block by block |
 //!
-//! This is the only crate with backend generics and device runtimes, and with `unsafe` code but for a file
-//! of model that maps files.
+//! This is the only crate with backend generics and device runtimes.
 #![warn(missing_docs)]
 
 pub mod adamw;

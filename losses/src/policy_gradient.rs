@@ -245,11 +245,14 @@ pub fn policy_gradient_stats(
         let own = start..start + length;
         start += length;
         let sum: f64 = differences[own.clone()].iter().sum();
+        // As `off_policy_mask`, of a completion's one advantage.
         let is_masked = options.off_policy_mask_threshold.is_some_and(|threshold| {
-            let advantage = own.start < own.end && tokens.advantages[own.start] < 0.0;
-            advantage && -sum / length as f64 > threshold
+            let advantage = tokens.advantages.get(own.start);
+            advantage.is_some_and(|a| *a < 0.0) && -sum / length as f64 > threshold
         });
-        stats.masked += if is_masked { length } else { 0 };
+        if is_masked {
+            stats.masked += length;
+        }
         for token in own {
             let at_level = match options.level {
                 ImportanceLevel::Token => differences[token],
@@ -414,5 +417,28 @@ mod tests {
         );
         // d = 0, 0 and 0.5: e^0.5 − 1.5.
         assert!((stats.kl - (0.5f64.exp() - 1.5)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_the_off_policy_mask_leaves_out_is_counted_and_not_clipped() {
+        // Means of log p_old − log p: 0.5 and 0.5 with a positive advantage, 0.1.
+        let counts = |threshold| {
+            let stats = policy_gradient_stats(
+                HostTokens {
+                    logprobs: &[-0.6, -0.4, -0.5, -0.1],
+                    old_logprobs: &[0.0; 4],
+                    reference_logprobs: None,
+                    advantages: &[-1.0, -1.0, 1.0, -1.0],
+                    lengths: &[2, 1, 1],
+                },
+                PolicyGradientOptions {
+                    off_policy_mask_threshold: threshold,
+                    ..OPTIONS
+                },
+            );
+            (stats.num_tokens, stats.masked, stats.clipped_low)
+        };
+        assert_eq!(counts(None), (4, 0, 2));
+        assert_eq!(counts(Some(0.2)), (4, 2, 0));
     }
 }

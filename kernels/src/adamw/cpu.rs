@@ -26,15 +26,12 @@ impl AdamWOps for Flex {
             .zip(second.storage_mut::<f32>().par_chunks_mut(CHUNK))
             .zip(values(&grad).par_chunks(CHUNK))
             .for_each(|(((parameter, first), second), grad)| {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        let moments = first.iter_mut().zip(second);
-                        for ((p, (m, v)), g) in parameter.iter_mut().zip(moments).zip(grad) {
-                            [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
-                        }
-                    },
-                );
+                vectorized!({
+                    let moments = first.iter_mut().zip(second);
+                    for ((p, (m, v)), g) in parameter.iter_mut().zip(moments).zip(grad) {
+                        [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
+                    }
+                });
             });
         (parameter, first, second)
     }

@@ -285,18 +285,15 @@ impl Inputs<'_> {
                 |row| self.key(row, kv_head),
                 &mut scores,
             );
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (i, scores) in scores.chunks_mut(keys.columns).enumerate() {
-                        let visible = keys.visible(i);
-                        let total = self.softmax(&mut scores[visible.clone()]);
-                        scores[..visible.start].fill(0.0);
-                        scores[visible.end..].fill(0.0);
-                        lse[i * self.heads + head] = total;
-                    }
-                },
-            );
+            vectorized!({
+                for (i, scores) in scores.chunks_mut(keys.columns).enumerate() {
+                    let visible = keys.visible(i);
+                    let total = self.softmax(&mut scores[visible.clone()]);
+                    scores[..visible.start].fill(0.0);
+                    scores[visible.end..].fill(0.0);
+                    lse[i * self.heads + head] = total;
+                }
+            });
             self.weighted_sum(
                 keys,
                 &scores,
@@ -380,20 +377,17 @@ impl Inputs<'_> {
                     |row| self.value(row, kv_head),
                     &mut grad_scores,
                 );
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        let both = probabilities
-                            .chunks_mut(size[1])
-                            .zip(grad_scores.chunks_mut(size[1]));
-                        for (i, (p, ds)) in both.enumerate() {
-                            let at = (start + i) * width + head * head_dim;
-                            let row_dot = dot(&output[at..at + head_dim], &grad[at..at + head_dim]);
-                            let lse = logsumexp[(start + i) * self.heads + head];
-                            self.backward_row(p, ds, keys.visible(i), lse, row_dot);
-                        }
-                    },
-                );
+                vectorized!({
+                    let both = probabilities
+                        .chunks_mut(size[1])
+                        .zip(grad_scores.chunks_mut(size[1]));
+                    for (i, (p, ds)) in both.enumerate() {
+                        let at = (start + i) * width + head * head_dim;
+                        let row_dot = dot(&output[at..at + head_dim], &grad[at..at + head_dim]);
+                        let lse = logsumexp[(start + i) * self.heads + head];
+                        self.backward_row(p, ds, keys.visible(i), lse, row_dot);
+                    }
+                });
                 let local = ((keys.first_query - before) * group + member) * head_dim;
                 self.weighted_sum(
                     keys,

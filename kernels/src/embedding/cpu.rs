@@ -29,17 +29,14 @@ impl EmbeddingOps for Flex {
         let [_, width] = grad.shape().dims();
         let grad = contiguous(grad);
         let mut table = vec![0.0; vocab * width];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (&id, grad) in ids.iter().zip(values(&grad).chunks(width)) {
-                    let row = &mut table[id as usize * width..][..width];
-                    for (total, grad) in row.iter_mut().zip(grad) {
-                        *total += grad * scale;
-                    }
+        vectorized!({
+            for (&id, grad) in ids.iter().zip(values(&grad).chunks(width)) {
+                let row = &mut table[id as usize * width..][..width];
+                for (total, grad) in row.iter_mut().zip(grad) {
+                    *total += grad * scale;
                 }
-            },
-        );
+            }
+        });
         tensor(table, [vocab, width])
     }
 }

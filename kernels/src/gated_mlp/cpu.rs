@@ -27,22 +27,16 @@ impl GatedMlpOps for Flex {
             .for_each(|((y, gate), up)| {
                 let each = y.iter_mut().zip(gate).zip(up);
                 match activation {
-                    Activation::Silu => vectorized(
-                        #[inline(always)]
-                        || {
-                            each.for_each(|((y, &gate), up)| {
-                                y.write(silu(gate).0 * up);
-                            });
-                        },
-                    ),
-                    Activation::GeluTanh => vectorized(
-                        #[inline(always)]
-                        || {
-                            each.for_each(|((y, &gate), up)| {
-                                y.write(gelu_tanh(gate).0 * up);
-                            });
-                        },
-                    ),
+                    Activation::Silu => vectorized!({
+                        each.for_each(|((y, &gate), up)| {
+                            y.write(silu(gate).0 * up);
+                        });
+                    }),
+                    Activation::GeluTanh => vectorized!({
+                        each.for_each(|((y, &gate), up)| {
+                            y.write(gelu_tanh(gate).0 * up);
+                        });
+                    }),
                 }
             });
         // SAFETY: the chunks cover the output, and each is as long as its inputs.
@@ -66,15 +60,9 @@ impl GatedMlpOps for Flex {
             .zip(values(&up).par_chunks(CHUNK))
             .zip(values(&grad).par_chunks(CHUNK))
             .for_each(|((((d_gate, d_up), gate), up), dy)| match activation {
-                Activation::Silu => vectorized(
-                    #[inline(always)]
-                    || backward(d_gate, d_up, gate, up, dy, silu),
-                ),
+                Activation::Silu => vectorized!(backward(d_gate, d_up, gate, up, dy, silu)),
                 Activation::GeluTanh => {
-                    vectorized(
-                        #[inline(always)]
-                        || backward(d_gate, d_up, gate, up, dy, gelu_tanh),
-                    );
+                    vectorized!(backward(d_gate, d_up, gate, up, dy, gelu_tanh));
                 }
             });
         // SAFETY: the chunks cover both outputs, and each is as long as its inputs.

@@ -49,10 +49,7 @@ impl KvCacheOps for Flex {
                 let first = first_visible(length - 1, 0, options.window);
                 let range = (slot * capacity + first) * width..(slot * capacity + length) * width;
                 let (keys, vals) = (&keys[range.clone()], &vals[range]);
-                vectorized(
-                    #[inline(always)]
-                    || attend(output, q, [keys, vals], kv_heads, head_dim, options),
-                );
+                vectorized!(attend(output, q, [keys, vals], kv_heads, head_dim, options));
             });
         tensor(output, [sequences, heads, head_dim])
     }

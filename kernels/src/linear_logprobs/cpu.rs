@@ -32,10 +32,7 @@ impl LinearLogprobsOps for Flex {
                 .zip(columns[start * COLUMNS..].par_chunks_mut(COLUMNS))
                 .zip(&targets[start..start + rows])
                 .for_each(|((logits, columns), &target)| {
-                    vectorized(
-                        #[inline(always)]
-                        || columns.copy_from_slice(&statistics(logits, target, options)),
-                    );
+                    vectorized!(columns.copy_from_slice(&statistics(logits, target, options)));
                 });
         }
         tensor(columns, [tokens, COLUMNS])
@@ -94,13 +91,10 @@ fn backward(
             .zip(grad[start * COLUMNS..].par_chunks(COLUMNS))
             .zip(&targets[start..start + rows])
             .for_each(|(((logits, columns), grad), &target)| {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        scaled(logits, options);
-                        grad_logits(logits, columns, grad, target, options);
-                    },
-                );
+                vectorized!({
+                    scaled(logits, options);
+                    grad_logits(logits, columns, grad, target, options);
+                });
             });
         add_gradients(
             &logits,
@@ -180,14 +174,11 @@ fn one_pass(
             .zip(&weights[start..start + rows])
             .zip(&targets[start..start + rows])
             .for_each(|(((logits, columns), &weight), &target)| {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        columns.copy_from_slice(&statistics(logits, target, options));
-                        let grad = [weight, 0.0, 0.0, 0.0];
-                        grad_logits(logits, columns, &grad, target, options);
-                    },
-                );
+                vectorized!({
+                    columns.copy_from_slice(&statistics(logits, target, options));
+                    let grad = [weight, 0.0, 0.0, 0.0];
+                    grad_logits(logits, columns, &grad, target, options);
+                });
             });
         add_gradients(
             &logits,

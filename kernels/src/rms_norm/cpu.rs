@@ -24,17 +24,14 @@ impl RmsNormOps for Flex {
             .par_chunks_mut(ROWS * width)
             .zip(values(&x).par_chunks(ROWS * width))
             .for_each(|(output, x)| {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (y, x) in output.chunks_mut(width).zip(x.chunks(width)) {
-                            let scale = inverse_rms(x, eps);
-                            for ((y, x), w) in y.iter_mut().zip(x).zip(&factor) {
-                                *y = x * scale * w;
-                            }
+                vectorized!({
+                    for (y, x) in output.chunks_mut(width).zip(x.chunks(width)) {
+                        let scale = inverse_rms(x, eps);
+                        for ((y, x), w) in y.iter_mut().zip(x).zip(&factor) {
+                            *y = x * scale * w;
                         }
-                    },
-                );
+                    }
+                });
             });
         tensor(output, [rows, width])
     }
@@ -56,18 +53,15 @@ impl RmsNormOps for Flex {
             .zip(values(&grad).par_chunks(ROWS * width))
             .map(|((grad_x, x), grad)| {
                 let mut grad_weight = vec![0.0; width];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        let rows = grad_x
-                            .chunks_mut(width)
-                            .zip(x.chunks(width))
-                            .zip(grad.chunks(width));
-                        for ((dx, x), dy) in rows {
-                            backward_row(dx, &mut grad_weight, x, dy, &factor, eps);
-                        }
-                    },
-                );
+                vectorized!({
+                    let rows = grad_x
+                        .chunks_mut(width)
+                        .zip(x.chunks(width))
+                        .zip(grad.chunks(width));
+                    for ((dx, x), dy) in rows {
+                        backward_row(dx, &mut grad_weight, x, dy, &factor, eps);
+                    }
+                });
                 grad_weight
             })
             .collect();

@@ -27,14 +27,11 @@ impl RopeOps for Flex {
                 let rows = output.chunks_mut(width).zip(x.chunks(width));
                 for ((y, x), &position) in rows.zip(positions) {
                     let (cos, sin) = table.at(position);
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for (y, x) in y.chunks_mut(head_dim).zip(x.chunks(head_dim)) {
-                                turn_head(y, x, cos, sin, sign);
-                            }
-                        },
-                    );
+                    vectorized!({
+                        for (y, x) in y.chunks_mut(head_dim).zip(x.chunks(head_dim)) {
+                            turn_head(y, x, cos, sin, sign);
+                        }
+                    });
                 }
             });
         tensor(output, [tokens, heads, head_dim])

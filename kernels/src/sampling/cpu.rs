@@ -35,19 +35,13 @@ fn choose(logits: &[f32], uniform: f64, options: SamplingOptions) -> [f32; 3] {
     let mut x = logits.to_vec();
     if let Some(cap) = options.softcap {
         let inverse = 1.0 / cap;
-        vectorized(
-            #[inline(always)]
-            || {
-                for x in &mut x {
-                    *x = cap * tanh(*x * inverse);
-                }
-            },
-        );
+        vectorized!({
+            for x in &mut x {
+                *x = cap * tanh(*x * inverse);
+            }
+        });
     }
-    let largest = vectorized(
-        #[inline(always)]
-        || max(&x),
-    );
+    let largest = vectorized!(max(&x));
     let model_weights = Weights::of(&x, largest, 1.0);
     let model_normaliser = model_weights.total.ln();
     let model_logprob = |token: usize| (f64::from(x[token] - largest) - model_normaliser) as f32;
@@ -81,17 +75,14 @@ impl Weights {
     fn of(x: &[f32], largest: f32, inverse_temperature: f32) -> Self {
         let mut weights = vec![0.0; x.len()];
         let mut chunks = Vec::with_capacity(x.len().div_ceil(CHUNK));
-        vectorized(
-            #[inline(always)]
-            || {
-                for (weights, x) in weights.chunks_mut(CHUNK).zip(x.chunks(CHUNK)) {
-                    for (weight, x) in weights.iter_mut().zip(x) {
-                        *weight = exp((x - largest) * inverse_temperature);
-                    }
-                    chunks.push(f64::from(sum(weights)));
+        vectorized!({
+            for (weights, x) in weights.chunks_mut(CHUNK).zip(x.chunks(CHUNK)) {
+                for (weight, x) in weights.iter_mut().zip(x) {
+                    *weight = exp((x - largest) * inverse_temperature);
                 }
-            },
-        );
+                chunks.push(f64::from(sum(weights)));
+            }
+        });
         Weights {
             total: chunks.iter().sum(),
             weights,

@@ -15,12 +15,7 @@ impl SquareSumOps for Flex {
         let x = contiguous(x);
         let parts: Vec<f64> = values(&x)
             .par_chunks(CHUNK * CHUNKS)
-            .map(|x| {
-                vectorized(
-                    #[inline(always)]
-                    || x.chunks(CHUNK).map(|x| f64::from(dot(x, x))).sum(),
-                )
-            })
+            .map(|x| vectorized!(x.chunks(CHUNK).map(|x| f64::from(dot(x, x))).sum()))
             .collect();
         tensor(vec![parts.into_iter().sum::<f64>() as f32], [1])
     }

@@ -213,3 +213,23 @@ impl Drop for Ahead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_hears_that_the_run_is_stopped() {
+        let (answer, drawn) = channel();
+        let ahead = Ahead {
+            step: 1,
+            state: RefCell::new(State::Drawing(drawn)),
+            is_cancelled: Arc::default(),
+        };
+        assert!(!ahead.wait_unless(&|| true));
+        // What comes meanwhile is taken all the same.
+        let sent = answer.send(Ok(Err(TrainError::NothingToTrain(String::new()))));
+        assert!(sent.is_ok() && ahead.wait_unless(&|| true));
+        assert!(ahead.take().is_err());
+    }
+}
