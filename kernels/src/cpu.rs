@@ -99,11 +99,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and subtracting 1.5·2²³ rounds to the nearest integer.
+    // Adding and subtracting 1.5·2²³ rounds to the nearest integer, which is then also in the low bits
+    // of the sum: a cast of floats saturates, and is not vectorised.
     const ROUND: f32 = 12_582_912.0;
     let clamped = if x < -87.3 { -87.3 } else { x };
     let clamped = if clamped > 88.7 { 88.7 } else { clamped };
-    let n = (clamped * LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
     let mut p = 1.987_569_1e-4_f32;
     p = p * r + 1.398_199_9e-3;
@@ -113,9 +115,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 0.5;
     let value = p * r * r + r + 1.0;
     // 2ⁿ in two factors, because n may be 128.
-    let half = (n * 0.5) as i32;
-    let scale = |e: i32| f32::from_bits(((e + 127) << 23) as u32);
-    let value = value * scale(half) * scale(n as i32 - half);
+    let n = rounded
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .cast_signed();
+    let half = n >> 1;
+    let scale = |e: i32| f32::from_bits((e.wrapping_add(127) << 23).cast_unsigned());
+    let value = value * scale(half) * scale(n.wrapping_sub(half));
     let value = if x < -87.3 { 0.0 } else { value };
     let value = if x > 88.722_83 { f32::INFINITY } else { value };
     if x.is_nan() { x } else { value }
@@ -174,13 +180,27 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
 /// The largest value; NaN if there is one.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
-    let mut best = f32::NEG_INFINITY;
-    let mut nan = false;
-    for &value in x {
-        best = if value > best { value } else { best };
-        nan |= value.is_nan();
+    // Lanes, which the compiler needs to vectorise it.
+    let mut best = [f32::NEG_INFINITY; 16];
+    let mut nans = [0u32; 16];
+    let (chunks, rest) = x.as_chunks::<16>();
+    for chunk in chunks {
+        for lane in 0..16 {
+            let value = chunk[lane];
+            best[lane] = if value > best[lane] {
+                value
+            } else {
+                best[lane]
+            };
+            nans[lane] |= u32::from(value.is_nan());
+        }
     }
-    if nan { f32::NAN } else { best }
+    let larger = |best: f32, &value: &f32| if value > best { value } else { best };
+    let largest = best.iter().chain(rest).fold(f32::NEG_INFINITY, larger);
+    match nans != [0; 16] || rest.iter().any(|value| value.is_nan()) {
+        true => f32::NAN,
+        false => largest,
+    }
 }
 
 #[inline(always)]
@@ -334,6 +354,13 @@ mod tests {
     fn max_shows_a_nan() {
         assert!(max(&[1.0, f32::NAN, 3.0]).is_nan());
         assert_eq!(max(&[1.0, 5.0, 3.0]), 5.0);
+        let mut many = [-2.0; 37];
+        for (place, largest) in [(3, -1.0), (20, 0.5), (35, 2.0)] {
+            many[place] = largest;
+            assert_eq!(max(&many), largest);
+        }
+        many[18] = f32::NAN;
+        assert!(max(&many).is_nan());
     }
 
     #[test]

@@ -282,28 +282,37 @@ fn scaled(logits: &mut [f32], options: LogprobsOptions) {
 fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32; COLUMNS] {
     scaled(logits, options);
     let largest = max(logits);
-    // Eight fixed lanes each for Σe, Σe·(z − max), Σz and Σe².
-    let mut lanes = [[0.0f32; 8]; 4];
-    let mut add = |lane: usize, z: f32| {
-        let shifted = z - largest;
-        let e = exp(shifted);
-        // 0·(−∞) is the limit 0, not NaN.
-        let weighted = if e == 0.0 { 0.0 } else { e * shifted };
-        lanes[0][lane] += e;
-        lanes[1][lane] += weighted;
-        lanes[2][lane] += z;
-        lanes[3][lane] += e * e;
-    };
-    let (chunks, rest) = logits.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, &z) in chunk.iter().enumerate() {
-            add(lane, z);
+    // Σe, Σe·(z − max), Σz and Σe², in eight fixed lanes each.
+    let [mut total, mut weighted, mut sum, mut squares] = [[0.0f32; 8]; 4];
+    // 0·(−∞) is the limit 0, not NaN.
+    let product = |e: f32, z: f32| if e == 0.0 { 0.0 } else { e * (z - largest) };
+    // A loop of its own for the exponentials, which the compiler vectorises no other way.
+    let mut exponentials = [0.0; 128];
+    for block in logits.chunks(exponentials.len()) {
+        for (e, &z) in exponentials.iter_mut().zip(block) {
+            *e = exp(z - largest);
+        }
+        let (whole, rest) = block.as_chunks::<8>();
+        let (lanes, _) = exponentials.as_chunks::<8>();
+        for (z, e) in whole.iter().zip(lanes) {
+            add(&mut total, |lane| e[lane]);
+            add(&mut weighted, |lane| product(e[lane], z[lane]));
+            add(&mut sum, |lane| z[lane]);
+            add(&mut squares, |lane| e[lane] * e[lane]);
+        }
+        for (lane, (&z, &e)) in rest
+            .iter()
+            .zip(&exponentials[whole.len() * 8..])
+            .enumerate()
+        {
+            total[lane] += e;
+            weighted[lane] += product(e, z);
+            sum[lane] += z;
+            squares[lane] += e * e;
         }
     }
-    for (lane, &z) in rest.iter().enumerate() {
-        add(lane, z);
-    }
-    let [total, weighted, sum, squares] = lanes.map(|lanes| lanes.iter().sum::<f32>());
+    let [total, weighted, sum, squares] =
+        [total, weighted, sum, squares].map(|lanes| lanes.iter().sum::<f32>());
     let log_total = total.ln();
     let target_logit = logits[target as usize];
     [
@@ -315,6 +324,13 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
         // A NaN in the row is no right answer.
         f32::from(u8::from(target_logit >= largest && !total.is_nan())),
     ]
+}
+
+#[inline(always)]
+fn add(lanes: &mut [f32; 8], values: impl Fn(usize) -> f32) {
+    for (lane, sum) in lanes.iter_mut().enumerate() {
+        *sum += values(lane);
+    }
 }
 
 /// z to the gradient of the product, in place.
