@@ -78,7 +78,8 @@ def make_model(tokenizer, folder):
         sliding_window=256, max_position_embeddings=2048, query_pre_attn_scalar=64, bos_token_id=2, eos_token_id=1, pad_token_id=0,
     )  # fmt: skip
     Gemma2ForCausalLM(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
+    # The last of them says that the end of a turn ends an answer: without it TRL samples on.
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "generation_config.json"):
         if os.path.exists(f"{tokenizer}/{name}"):
             shutil.copy(f"{tokenizer}/{name}", folder)
     return folder
