@@ -284,31 +284,20 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
     let largest = max(logits);
     // Σe, Σe·(z − max), Σz and Σe², in eight fixed lanes each.
     let [mut total, mut weighted, mut sum, mut squares] = [[0.0f32; 8]; 4];
-    // 0·(−∞) is the limit 0, not NaN.
-    let product = |e: f32, z: f32| if e == 0.0 { 0.0 } else { e * (z - largest) };
     // A loop of its own for the exponentials, which the compiler vectorises no other way.
     let mut exponentials = [0.0; 128];
     for block in logits.chunks(exponentials.len()) {
         for (e, &z) in exponentials.iter_mut().zip(block) {
             *e = exp(z - largest);
         }
-        let (whole, rest) = block.as_chunks::<8>();
-        let (lanes, _) = exponentials.as_chunks::<8>();
-        for (z, e) in whole.iter().zip(lanes) {
-            add(&mut total, |lane| e[lane]);
-            add(&mut weighted, |lane| product(e[lane], z[lane]));
-            add(&mut sum, |lane| z[lane]);
-            add(&mut squares, |lane| e[lane] * e[lane]);
-        }
-        for (lane, (&z, &e)) in rest
-            .iter()
-            .zip(&exponentials[whole.len() * 8..])
-            .enumerate()
-        {
-            total[lane] += e;
-            weighted[lane] += product(e, z);
-            sum[lane] += z;
-            squares[lane] += e * e;
+        for (z, e) in block.chunks(8).zip(exponentials.chunks(8)) {
+            for (lane, (&z, &e)) in z.iter().zip(e).enumerate() {
+                total[lane] += e;
+                // 0·(−∞) is the limit 0, not NaN.
+                weighted[lane] += if e == 0.0 { 0.0 } else { e * (z - largest) };
+                sum[lane] += z;
+                squares[lane] += e * e;
+            }
         }
     }
     let [total, weighted, sum, squares] =
@@ -324,13 +313,6 @@ fn statistics(logits: &mut [f32], target: u32, options: LogprobsOptions) -> [f32
         // A NaN in the row is no right answer.
         f32::from(u8::from(target_logit >= largest && !total.is_nan())),
     ]
-}
-
-#[inline(always)]
-fn add(lanes: &mut [f32; 8], values: impl Fn(usize) -> f32) {
-    for (lane, sum) in lanes.iter_mut().enumerate() {
-        *sum += values(lane);
-    }
 }
 
 /// z to the gradient of the product, in place.
