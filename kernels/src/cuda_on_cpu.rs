@@ -10,7 +10,13 @@ const BFLOAT16: &str = "attention_in_bfloat16_is_its_reference";
 
 /// What two processes run, which takes about as long in each.
 const PROCESSES: [&[&str]; 2] = [
-    &[BFLOAT16, "linear_logprobs::", "rms_norm::", "rope::"],
+    &[
+        BFLOAT16,
+        "linear_logprobs::",
+        "random_shapes::",
+        "rms_norm::",
+        "rope::",
+    ],
     &[
         "adamw::",
         "attention::",
@@ -19,6 +25,7 @@ const PROCESSES: [&[&str]; 2] = [
         "gated_mlp::",
         "kv_cache::",
         "sampling::",
+        "square_sum::",
         "--skip",
         BFLOAT16,
     ],

@@ -149,8 +149,8 @@ fn a_reference_is_computed_once_and_again_where_it_no_longer_fits() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     // Four pairs make the first step, and no more are asked for.
-    assert!(train("1", "64").contains("log-probabilities of 4 pairs"));
-    assert!(train("2", "64").contains("log-probabilities of 2 pairs"));
+    assert!(train("1", "64").contains("log-probabilities of 4 records"));
+    assert!(train("2", "64").contains("log-probabilities of 2 records"));
     let cached = std::fs::read(output.join("reference.jsonl")).expect("it is kept");
     assert!(
         !train("3", "64").contains("log-probabilities of"),
@@ -159,7 +159,7 @@ fn a_reference_is_computed_once_and_again_where_it_no_longer_fits() {
     let now = std::fs::read(output.join("reference.jsonl")).expect("it is kept");
     assert_eq!(now, cached);
     // Under another key what is still to come is computed anew: one step of four pairs.
-    assert!(train("4", "48").contains("log-probabilities of 4 pairs"));
+    assert!(train("4", "48").contains("log-probabilities of 4 records"));
 }
 
 #[test]

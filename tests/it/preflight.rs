@@ -1,5 +1,6 @@
 //! The look at the data before the first step, and `trainer inspect`, as a user calls them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -35,26 +36,27 @@ fn preflight(run_dir: &Path) -> Value {
 fn a_run_says_what_it_found_and_goes_on_and_a_strict_one_does_not() {
     let dir = scratch("preflight-sft");
     let data = conversations(&dir);
+    let lines = fs::read_to_string(&data).expect("it was written");
+    let first = lines.lines().next().expect("a conversation");
+    let data = write(&dir, "repeated.jsonl", &[lines.trim_end(), first]);
     let output = dir.join("warn");
     let ended = train("sft", "gemma2", &data, &output, &[]);
     assert!(ended.status.success(), "{}", stderr(&ended));
     let event = preflight(&output);
     assert_eq!(
         (&event["records"], &event["looked_at"]),
-        (&12.into(), &12.into())
+        (&13.into(), &13.into())
     );
     assert!(
         event["supervised_tokens/median"].as_u64() > Some(2),
         "{event}"
     );
-    // The golden model's generation_config.json stops at <eos> alone, its template ends turns with
-    // <end_of_turn>.
     let warned = event["warnings"].to_string();
-    assert!(warned.contains("<end_of_turn> (4)"), "{warned}");
+    assert!(warned.contains("1 of 13"), "{warned}");
     let said = stderr(&ended);
-    assert!(said.contains("pre-flight: all 12 records"), "{said}");
+    assert!(said.contains("pre-flight: all 13 records"), "{said}");
     assert!(
-        said.contains("hint: add 4 to the list eos_token_id"),
+        said.contains("hint: take the repeated records out"),
         "{said}"
     );
 
@@ -72,7 +74,7 @@ fn a_run_says_what_it_found_and_goes_on_and_a_strict_one_does_not() {
     assert_eq!(strict.status.code(), Some(2));
     let said = stderr(&strict);
     assert!(
-        said.contains("preflight = \"strict\"") && said.contains("<end_of_turn>"),
+        said.contains("preflight = \"strict\"") && said.contains("1 of 13"),
         "{said}"
     );
     assert!(events(&dir.join("strict"), "step").is_empty());
@@ -80,6 +82,57 @@ fn a_run_says_what_it_found_and_goes_on_and_a_strict_one_does_not() {
     let off = train("sft", "gemma2", &data, &dir.join("off"), &["preflight=off"]);
     assert!(off.status.success() && !stderr(&off).contains("pre-flight"));
     assert!(events(&dir.join("off"), "preflight").is_empty());
+}
+
+/// The golden model's generation_config.json stops at <eos> (1) alone, its template ends turns with
+/// <end_of_turn> (4). What was taught to end turns with it has to stop there in other programs too.
+#[test]
+fn a_chat_models_checkpoint_names_the_end_of_a_turn_and_a_document_models_is_as_it_was() {
+    let dir = scratch("end-of-turn");
+    let source = golden::model_dir("gemma2").join("generation_config.json");
+    let bytes = |path: &Path| fs::read(path).expect("the file is there");
+    let json = |path: &Path| -> Value { serde_json::from_slice(&bytes(path)).expect("JSON") };
+    let stages = [
+        ("sft", conversations(&dir)),
+        ("po", pairs(&dir)),
+        ("rl", prompts(&dir)),
+    ];
+    for (stage, data) in stages {
+        let ended = train(stage, "gemma2", &data, &dir.join(stage), &[]);
+        assert!(ended.status.success(), "{}", stderr(&ended));
+        let written = json(&dir.join(stage).join("checkpoint-2/generation_config.json"));
+        let mut want = json(&source);
+        want["eos_token_id"] = [1, 4].into();
+        want.as_object_mut()
+            .expect("fields")
+            .remove("_from_model_config");
+        assert_eq!(written, want, "{stage}");
+    }
+    let data = write(
+        &dir,
+        "documents.jsonl",
+        &[r#"{"text": "The tower stands."}"#; 2],
+    );
+    let ended = train("cpt", "gemma2", &data, &dir.join("cpt"), &[]);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let written = dir.join("cpt/checkpoint-2/generation_config.json");
+    assert_eq!(bytes(&written), bytes(&source));
+
+    // The next stage begins with a checkpoint, and has nothing to add.
+    let sft = dir.join("sft/checkpoint-2");
+    let (data, output) = (dir.join("sft.jsonl"), dir.join("again"));
+    let args = ["--stage", "sft", "--device", "cpu", "--max-steps", "1"];
+    let paths = [
+        "--model",
+        text(&sft),
+        "--data",
+        text(&data),
+        "--output",
+        text(&output),
+    ];
+    succeed(&[&args[..], &paths].concat());
+    let written = output.join("checkpoint-1/generation_config.json");
+    assert_eq!(bytes(&written), bytes(&sft.join("generation_config.json")));
 }
 
 #[test]

@@ -19,6 +19,7 @@
 
 mod checksums;
 mod fingerprint;
+mod generation_config;
 mod starting;
 
 use std::borrow::Cow;
@@ -39,6 +40,7 @@ use crate::watched::WatchState;
 
 pub use checksums::{Verified, verify};
 pub use fingerprint::fingerprint;
+pub use generation_config::{end_tokens, pad_token};
 pub use starting::{Start, starting_checkpoint};
 
 const STATE: &str = "trainer_state";
@@ -83,8 +85,18 @@ pub struct Saved {
     pub merge: Option<MergeDifference>,
 }
 
-/// Writes `checkpoint-<step>`. `source_dir` is the model that the run began with, which has the
-/// tokenizer.
+/// What of a checkpoint is for other programs, beside the weights.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelFolder<'a> {
+    /// The model that the run began with, which has the tokenizer.
+    pub source_dir: &'a Path,
+    /// What weights are stored in.
+    pub dtype: Dtype,
+    /// The token that the model learns to end a turn with.
+    pub end_of_turn: Option<u32>,
+}
+
+/// Writes `checkpoint-<step>`.
 ///
 /// # Errors
 /// A file cannot be written: the disk is full, or the folder is read-only. Older checkpoints stay
@@ -94,13 +106,18 @@ pub fn save(
     model: &CausalLm,
     optimizer: &AdamW,
     state: &TrainState,
-    source_dir: &Path,
-    dtype: Dtype,
+    folder: ModelFolder,
 ) -> Result<Saved, TrainError> {
+    let ModelFolder {
+        source_dir, dtype, ..
+    } = folder;
     let staged = StagedDir::create(run_dir.checkpoint_dir(state.step))?;
     let dir = staged.path();
     model.save(dir, dtype)?;
     copy_tokenizer(source_dir, dir)?;
+    if let Some(end) = folder.end_of_turn {
+        generation_config::add_end(dir, model.config(), end)?;
+    }
     let mut merge = None;
     if model.lora().is_some() {
         model.save_adapters(&dir.join(ADAPTER), source_dir)?;

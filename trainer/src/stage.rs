@@ -22,6 +22,10 @@ pub trait Stage {
     /// Which stage it is.
     fn name(&self) -> StageName;
 
+    /// The token that the model learns to end a turn with; `None` where it learns documents, or turns
+    /// end in plain text.
+    fn end_of_turn(&self) -> Option<u32>;
+
     /// Optimizer steps in one pass over the data.
     fn steps_per_epoch(&self) -> Result<f64, TrainError>;
 

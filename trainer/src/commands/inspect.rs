@@ -106,7 +106,7 @@ impl Source<'_> {
                 let pairs = Pairs::open(self.data, ON_BAD_RECORD, unpaired, dir, start)?;
                 let mut findings = look_at_pairs(&pairs, settings);
                 let chat = pairs.tokenizer();
-                self.model_files(&mut findings, chat.tokenizer(), Some(chat));
+                self.model_files(&mut findings, chat.tokenizer());
                 page.findings(&findings);
                 page.rejects(pairs.skipped());
                 page.pairs(&pairs, settings.max_length)
@@ -116,7 +116,7 @@ impl Source<'_> {
                 let length = settings.max_prompt_length;
                 let prompts = Prompts::open(self.data, ON_BAD_RECORD, chat.clone(), length)?;
                 let mut findings = look_at_prompts(&prompts);
-                self.model_files(&mut findings, chat.tokenizer(), Some(&chat));
+                self.model_files(&mut findings, chat.tokenizer());
                 page.findings(&findings);
                 page.rejects(prompts.skipped());
                 page.prompts(&prompts)
@@ -138,21 +138,16 @@ impl Source<'_> {
             packing,
         };
         let mut findings = look_at_sequences(data, shape);
-        self.model_files(&mut findings, data.tokenizer(), data.chat());
+        self.model_files(&mut findings, data.tokenizer());
         page.findings(&findings);
         page.rejects(data.skipped());
         page.packing(data, shape)?;
         page.sequences(data, max_length)
     }
 
-    fn model_files(
-        &self,
-        findings: &mut Findings,
-        tokenizer: &Tokenizer,
-        chat: Option<&ChatTokenizer>,
-    ) {
+    fn model_files(&self, findings: &mut Findings, tokenizer: &Tokenizer) {
         if let Some(config) = self.config {
-            model_files(findings, config, tokenizer, chat);
+            model_files(findings, config, tokenizer);
         }
     }
 }

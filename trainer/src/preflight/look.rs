@@ -50,7 +50,7 @@ impl<'a> Look<'a> {
     pub fn at_sequences(&self, data: &dyn Sequences, shape: BatchShape) -> Result<(), TrainError> {
         self.at_data(|| {
             let mut findings = look_at_sequences(data, shape);
-            model_files(&mut findings, self.config, data.tokenizer(), data.chat());
+            model_files(&mut findings, self.config, data.tokenizer());
             findings
         })
     }
@@ -62,8 +62,7 @@ impl<'a> Look<'a> {
     pub fn at_pairs(&self, pairs: &Pairs, settings: &PoSettings) -> Result<(), TrainError> {
         self.at_data(|| {
             let mut findings = look_at_pairs(pairs, settings);
-            let chat = pairs.tokenizer();
-            model_files(&mut findings, self.config, chat.tokenizer(), Some(chat));
+            model_files(&mut findings, self.config, pairs.tokenizer().tokenizer());
             findings
         })
     }

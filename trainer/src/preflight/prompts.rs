@@ -78,8 +78,8 @@ impl Probe<'_> {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Findings, TrainError> {
         let mut findings = look_at_prompts(self.prompts);
-        let chat = self.prompts.chat();
-        model_files(&mut findings, model.config(), chat.tokenizer(), Some(chat));
+        let tokenizer = self.prompts.chat().tokenizer();
+        model_files(&mut findings, model.config(), tokenizer);
         let asked = spread(self.prompts.len(), PROBED_PROMPTS)
             .map(|index| self.prompts.get(index))
             .collect::<Result<Vec<Prompt>, _>>()?;

@@ -243,6 +243,10 @@ impl Stage for Rl {
         StageName::Rl
     }
 
+    fn end_of_turn(&self) -> Option<u32> {
+        self.drawing.prompts.chat().end_of_turn_id()
+    }
+
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         let per_set = (self.drawing.batch[0] * self.drawing.batch[1]) as f64;
         Ok(self.drawing.prompts.len() as f64 / per_set

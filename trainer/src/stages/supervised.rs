@@ -198,6 +198,10 @@ impl Stage for Supervised {
         self.name
     }
 
+    fn end_of_turn(&self) -> Option<u32> {
+        self.train.chat()?.end_of_turn_id()
+    }
+
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         let per_step = (self.shape.batch_size * self.shape.accumulation) as f64;
         if !self.shape.packing {

@@ -7,7 +7,7 @@ use telemetry::{CheckpointDir, Fields, Scalar};
 
 use crate::TrainError;
 use crate::best::BestTracker;
-use crate::checkpoint::{self, TrainState};
+use crate::checkpoint::{self, ModelFolder, TrainState};
 use crate::monitor::Observation;
 use crate::say;
 use crate::stage::Stage;
@@ -45,8 +45,11 @@ impl Training {
             &self.model,
             &self.optimizer,
             &state,
-            &self.source_dir,
-            self.save_dtype,
+            ModelFolder {
+                source_dir: &self.source_dir,
+                dtype: self.save_dtype,
+                end_of_turn: stage.end_of_turn(),
+            },
         )?;
         let took = self.log.clock().elapsed() - began;
         let best = self.best.as_ref().map(BestTracker::fields);

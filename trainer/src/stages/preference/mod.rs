@@ -203,6 +203,10 @@ impl Stage for Preference {
         StageName::Po
     }
 
+    fn end_of_turn(&self) -> Option<u32> {
+        self.train.pairs.tokenizer().end_of_turn_id()
+    }
+
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         Ok(self.train.pairs.len() as f64 / (self.batch[0] * self.batch[1]) as f64)
     }
@@ -349,7 +353,7 @@ impl Stage for Preference {
         let length = self.settings.max_length;
         let why = format!("of one of their answers nothing is within max_length = {length}");
         let (num_skipped, report) = (self.train.pairs.skipped().total(), self.truncation.report());
-        let mut sentences = left_out("pairs", num_skipped, &report, length, &why);
+        let mut sentences = left_out("records", num_skipped, &report, length, &why);
         sentences.extend(self.questions.iter().filter_map(|q| q.warning(length)));
         sentences
     }

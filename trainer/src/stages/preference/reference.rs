@@ -290,7 +290,7 @@ impl Wanted {
     }
 
     fn words(&self) -> String {
-        let records = format!("{} pairs", self.records.len());
+        let records = format!("{} records", self.records.len());
         match self.mismatches.len() {
             0 => records,
             count => format!("{records} and {count} mismatched ones"),
