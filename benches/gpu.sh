@@ -5,12 +5,14 @@
 # Here, build and pack (about 40 MB):
 #   benches/gpu.sh pack gpu.tar.xz
 # There, in an empty folder:
-#   tar xJf gpu.tar.xz && benches/gpu.sh run [OUT]
-# OUT (default: results/) gets the whole logs; the table goes to standard output.
+#   tar xJf gpu.tar.xz && benches/gpu.sh run [OUT [PART...]]
+# OUT (default: results/) gets the whole logs; the table goes to standard output, and each part's numbers
+# as soon as it ends. Where a call may take ten minutes, name parts: doctor operations-correct
+# models-correct demo-on-cuda operations-speed pytorch-speed step-speed.
 set -uo pipefail
 
 usage() {
-    sed -n '2,10p' "$0"
+    sed -n '2,12p' "$0"
     exit 2
 }
 
@@ -21,7 +23,7 @@ newest() {
 
 pack() {
     cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-    local archive=$1 staging
+    local archive=$1
     cargo test --release --workspace --no-run || exit 1
     cargo bench --workspace --bench operations --no-run || exit 1
     staging=$(mktemp -d)
@@ -38,37 +40,43 @@ pack() {
     ls -lh "$archive"
 }
 
-# A part with its name, its verdict and what it took.
+# A part with its name, its verdict and what it took, where it was asked for.
 part() {
     local name=$1 log="$out/$1.log" started=$SECONDS verdict=ok
     shift
+    if [[ -n $parts && " $parts " != *" $name "* ]]; then
+        return
+    fi
     "$@" >"$log" 2>&1 || verdict="FAILED ($log)"
     printf '%-28s %-24s %4d s\n' "$name" "$verdict" $((SECONDS - started))
+    case $name in
+        *-speed) cat "$log" ;;
+        demo-on-cuda) grep -h 'held-out' "$log" ;;
+    esac
 }
 
 run() {
     out=$(mkdir -p "$1" && cd "$1" && pwd)
+    parts="${*:2}"
     local root=$PWD
     nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | tee "$out/gpu.txt"
     part doctor bin/trainer doctor
     # The operations' tests read the device from here; wgpu is left out where there is no Vulkan.
     export KEEP_TEST_DEVICE=cuda
-    (cd kernels && part operations-correct "$root/bin/kernels")
+    (cd kernels && part operations-correct "$root/bin/kernels" --skip cuda_on_cpu)
     (cd trainer && part models-correct "$root/bin/it" parity generation)
     unset KEEP_TEST_DEVICE
     part demo-on-cuda bin/trainer --stage rl --device cuda --tui never --output "$out/demo"
     part operations-speed bin/operations --device cuda
     if python3 -c 'import torch' 2>/dev/null; then
         part pytorch-speed python3 benches/side_by_side/gpu.py
+        part step-speed python3 benches/side_by_side/gpu_step.py \
+            --trainer bin/trainer --tokenizer tests/golden/models/gemma2
     fi
-    echo
-    cat "$out/operations-speed.log"
-    cat "$out/pytorch-speed.log" 2>/dev/null
-    grep -h 'held-out' "$out/demo-on-cuda.log"
 }
 
 case "${1:-}" in
     pack) pack "${2:?where to put the archive}" ;;
-    run) run "${2:-results}" ;;
+    run) run "${2:-results}" "${@:3}" ;;
     *) usage ;;
 esac

@@ -1,4 +1,5 @@
-//! The operations at the sizes of a small Gemma 2: 12 layers, 512 wide, 1,024 tokens.
+//! The operations at the sizes of a small Gemma 2 (12 layers, 512 wide, 1,024 tokens) in float32, and
+//! for a GPU the large ones in bfloat16.
 
 use std::sync::Arc;
 
@@ -26,18 +27,83 @@ type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2>;
 
 /// Where the inputs of an operation live.
 struct Inputs<'a> {
-    device: &'a Device,
+    on: (&'a Device, DType),
     shapes: &'a [[usize; 2]],
+}
+
+/// A row of documents that are as long as each other.
+struct Attention {
+    tokens: usize,
+    documents: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    window: Option<usize>,
+    softcap: Option<f32>,
+}
+
+/// The last layer and its loss.
+struct Head {
+    tokens: usize,
+    width: usize,
+    vocab: usize,
+    /// Whether the reference, which keeps all logits, is timed too.
+    with_reference: bool,
 }
 
 pub fn all(device: &Device, quick: bool) -> Vec<Case> {
     let scale = if quick { 4 } else { 1 };
     let tokens = TOKENS / scale;
     let mut cases = Vec::new();
-    attention_cases(device, tokens, &mut cases);
-    logprobs_cases(device, 2 * tokens, 32_768 / scale, &mut cases);
+    let small = Attention {
+        tokens,
+        documents: 4,
+        heads: HEADS,
+        kv_heads: KV_HEADS,
+        head_dim: HEAD_DIM,
+        window: Some(256),
+        softcap: Some(50.0),
+    };
+    attention_cases((device, DType::F32), small, &mut cases);
+    let head = Head {
+        tokens: 2 * tokens,
+        width: WIDTH,
+        vocab: 32_768 / scale,
+        with_reference: true,
+    };
+    logprobs_cases((device, DType::F32), &head, &mut cases);
     small_cases(device, tokens, &mut cases);
     decoding_cases(device, &mut cases);
+    cases
+}
+
+/// Attention of 4,096 tokens with heads of 128 and 256, causal alone and as Gemma 2 has it, and the
+/// head of Gemma 2 2B, in bfloat16.
+pub fn large(device: &Device, quick: bool) -> Vec<Case> {
+    let on = (device, DType::BF16);
+    let scale = if quick { 64 } else { 1 };
+    let mut cases = Vec::new();
+    for (heads, kv_heads, head_dim) in [(16, 8, 128), (8, 4, 256)] {
+        for (window, softcap) in [(None, None), (Some(1024 / scale), Some(50.0))] {
+            let attention = Attention {
+                tokens: 4096 / scale,
+                documents: 1,
+                heads,
+                kv_heads,
+                head_dim,
+                window,
+                softcap,
+            };
+            attention_cases(on, attention, &mut cases);
+        }
+    }
+    let head = Head {
+        tokens: 8192 / scale,
+        width: 2304 / scale,
+        vocab: 256_000 / scale,
+        with_reference: false,
+    };
+    logprobs_cases(on, &head, &mut cases);
     cases
 }
 
@@ -48,15 +114,15 @@ fn pair(
     inputs: &Inputs,
     [flop, flop_both]: [f64; 2],
     [bytes, bytes_both]: [f64; 2],
-    [fused, reference]: [Arc<Forward>; 2],
+    (fused, reference): (Arc<Forward>, Option<Arc<Forward>>),
 ) {
     let forward = |operation: &Arc<Forward>| -> Box<Operation> {
-        let (operation, tensors) = (operation.clone(), inputs.tensors(inputs.device));
+        let (operation, tensors) = (operation.clone(), inputs.tensors(inputs.on.0));
         Box::new(move || vec![first(operation(&tensors))])
     };
     let both = |operation: &Arc<Forward>| -> Box<Operation> {
         let operation = operation.clone();
-        let tensors = inputs.tensors(&inputs.device.clone().autodiff());
+        let tensors = inputs.tensors(&inputs.on.0.clone().autodiff());
         let leaves: Vec<Tensor<2>> = tensors.into_iter().map(Tensor::require_grad).collect();
         Box::new(move || {
             let mut gradients = operation(&leaves).backward();
@@ -69,14 +135,14 @@ fn pair(
         flop,
         bytes,
         fused: forward(&fused),
-        reference: Some(forward(&reference)),
+        reference: reference.as_ref().map(forward),
     });
     cases.push(Case {
         name: format!("{name} forward+backward"),
         flop: flop_both,
         bytes: bytes_both,
         fused: both(&fused),
-        reference: Some(both(&reference)),
+        reference: reference.as_ref().map(both),
     });
 }
 
@@ -86,7 +152,7 @@ impl Inputs<'_> {
             .shapes
             .iter()
             .zip(1..)
-            .map(|(&shape, seed)| values(shape, seed, device));
+            .map(|(&shape, seed)| values(shape, seed, device).cast(self.on.1));
         tensors.collect()
     }
 }
@@ -105,17 +171,25 @@ fn values(shape: [usize; 2], seed: u64, device: &Device) -> Tensor<2> {
     Tensor::<1>::from_floats(values.as_slice(), device).reshape(shape)
 }
 
-fn attention_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
-    let window = 256;
-    let segments = Segments::from_lengths(&[tokens / 4; 4]);
+fn attention_cases(on: (&Device, DType), case: Attention, cases: &mut Vec<Case>) {
+    let Attention {
+        tokens,
+        documents,
+        heads,
+        kv_heads,
+        head_dim,
+        window,
+        softcap,
+    } = case;
+    let segments = Segments::from_lengths(&vec![tokens / documents; documents]);
     let options = AttentionOptions {
-        scale: 0.125,
-        softcap: Some(50.0),
-        window: Some(window),
+        scale: (head_dim as f32).powf(-0.5),
+        softcap,
+        window,
     };
     let shaped = move |leaves: &[Tensor<2>]| {
-        [(0, HEADS), (1, KV_HEADS), (2, KV_HEADS)]
-            .map(|(i, heads)| leaves[i].clone().reshape([tokens, heads, HEAD_DIM]))
+        [(0, heads), (1, kv_heads), (2, kv_heads)]
+            .map(|(i, heads)| leaves[i].clone().reshape([tokens, heads, head_dim]))
     };
     let operation = |run: fn(
         Tensor<3>,
@@ -128,36 +202,49 @@ fn attention_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
         let segments = segments.clone();
         Arc::new(move |leaves| {
             let [q, k, v] = shaped(leaves);
-            run(q, k, v, &segments, options).reshape([tokens, HEADS * HEAD_DIM])
+            run(q, k, v, &segments, options).reshape([tokens, heads * head_dim])
         })
     };
     // Pairs of a query and a key it sees, times two products of head_dim terms.
-    let seen = |position: usize| (position + 1).min(window);
-    let pairs: usize = 4 * (0..tokens / 4).map(seen).sum::<usize>();
-    let flop = 4.0 * (pairs * HEADS * HEAD_DIM) as f64;
-    let bytes = 4.0 * (tokens * HEAD_DIM * (2 * HEADS + 2 * KV_HEADS)) as f64;
+    let seen = |position: usize| (position + 1).min(window.unwrap_or(tokens));
+    let pairs = documents * (0..tokens / documents).map(seen).sum::<usize>();
+    let flop = 4.0 * (pairs * heads * head_dim) as f64;
+    let bytes = (on.1.size() * tokens * head_dim * (2 * heads + 2 * kv_heads)) as f64;
+    let mut name = format!("attention {tokens}×{heads}/{kv_heads}×{head_dim}");
+    if on.1 == DType::BF16 {
+        name += match window {
+            Some(_) => " bf16 windowed, capped",
+            None => " bf16",
+        };
+    }
     pair(
         cases,
-        &format!("attention {tokens}×{HEADS}/{KV_HEADS}×{HEAD_DIM}"),
+        &name,
         &Inputs {
-            device,
+            on,
             shapes: &[
-                [tokens, HEADS * HEAD_DIM],
-                [tokens, KV_HEADS * HEAD_DIM],
-                [tokens, KV_HEADS * HEAD_DIM],
+                [tokens, heads * head_dim],
+                [tokens, kv_heads * head_dim],
+                [tokens, kv_heads * head_dim],
             ],
         },
         // Two products forward, five backward.
         [flop, 3.5 * flop],
         [bytes, 3.0 * bytes],
-        [
+        (
             operation(attention),
-            operation(attention::attention_reference),
-        ],
+            Some(operation(attention::attention_reference)),
+        ),
     );
 }
 
-fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<Case>) {
+fn logprobs_cases(on: (&Device, DType), case: &Head, cases: &mut Vec<Case>) {
+    let &Head {
+        tokens,
+        width,
+        vocab,
+        with_reference,
+    } = case;
     let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7919 % vocab) as u32).collect();
     let options = LogprobsOptions {
         temperature: 1.0,
@@ -175,26 +262,30 @@ fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<
         linear_logprobs::linear_logprobs_reference(hidden, head, &for_reference, options)
             .narrow(1, 0, 1)
     });
-    let flop = 2.0 * (tokens * WIDTH * vocab) as f64;
-    let bytes = 4.0 * (tokens * WIDTH + vocab * WIDTH) as f64;
+    let flop = 2.0 * (tokens * width) as f64 * vocab as f64;
+    let bytes = (on.1.size() * (tokens + vocab) * width) as f64;
+    let mut name = format!("linear_logprobs {tokens}×{width}×{vocab}");
+    if on.1 == DType::BF16 {
+        name += " bf16";
+    }
     pair(
         cases,
-        &format!("linear_logprobs {tokens}×{WIDTH}×{vocab}"),
+        &name,
         &Inputs {
-            device,
-            shapes: &[[tokens, WIDTH], [vocab, WIDTH]],
+            on,
+            shapes: &[[tokens, width], [vocab, width]],
         },
         // One product forward; backward needs two, whatever is recomputed.
         [flop, 3.0 * flop],
         [bytes, 3.0 * bytes],
-        [fused, reference],
+        (fused, with_reference.then_some(reference)),
     );
-    let on = device.clone().autodiff();
-    let leaves =
-        [[tokens, WIDTH], [vocab, WIDTH]].map(|shape| values(shape, 1, &on).require_grad());
-    let weights = Tensor::<1>::ones([tokens], (&on, DType::F32));
+    let device = on.0.clone().autodiff();
+    let leaves = [[tokens, width], [vocab, width]]
+        .map(|shape| values(shape, 1, &device).cast(on.1).require_grad());
+    let weights = Tensor::<1>::ones([tokens], (&device, DType::F32));
     cases.push(Case {
-        name: format!("linear_logprobs {tokens}×{WIDTH}×{vocab} one pass"),
+        name: format!("{name} one pass"),
         flop: 3.0 * flop,
         bytes: 3.0 * bytes,
         fused: Box::new(move || {
@@ -209,19 +300,24 @@ fn logprobs_cases(device: &Device, tokens: usize, vocab: usize, cases: &mut Vec<
 }
 
 fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
-    let mut add =
-        |name: &str, shapes: &[[usize; 2]], passes: [f64; 2], operations: [Arc<Forward>; 2]| {
-            let bytes = 4.0 * (shapes[0][0] * shapes[0][1]) as f64;
-            let inputs = Inputs { device, shapes };
-            pair(
-                cases,
-                name,
-                &inputs,
-                [0.0; 2],
-                passes.map(|p| p * bytes),
-                operations,
-            );
+    let mut add = |name: &str,
+                   shapes: &[[usize; 2]],
+                   passes: [f64; 2],
+                   [fused, reference]: [Arc<Forward>; 2]| {
+        let bytes = 4.0 * (shapes[0][0] * shapes[0][1]) as f64;
+        let inputs = Inputs {
+            on: (device, DType::F32),
+            shapes,
         };
+        pair(
+            cases,
+            name,
+            &inputs,
+            [0.0; 2],
+            passes.map(|p| p * bytes),
+            (fused, Some(reference)),
+        );
+    };
     let norm = |run: fn(Tensor<2>, Tensor<1>, f64, NormWeight) -> Tensor<2>| -> Arc<Forward> {
         Arc::new(move |leaves| {
             run(

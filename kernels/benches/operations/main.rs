@@ -12,11 +12,13 @@
 //! own copy. Memory is the largest that was allocated beyond inputs and outputs, on the CPU.
 
 mod cases;
+#[cfg(feature = "cuda")]
+mod matmul;
 mod measure;
 mod memory;
 
-use burn::tensor::Device;
-use kernels::device::{DeviceName, open};
+use burn::tensor::{DType, Device};
+use kernels::device::{DeviceName, OpenDevice, open};
 
 use cases::Case;
 use measure::{Ceiling, Measured};
@@ -42,29 +44,56 @@ fn main() {
             }
         };
         match open(parsed) {
-            Ok(device) => run(
-                &device.device,
-                &format!("{name} ({})", device.description),
-                &options,
-            ),
+            Ok(device) => run(&device, &options),
             Err(error) => eprintln!("{error}"),
         }
     }
 }
 
-fn run(device: &Device, name: &str, options: &Options) {
-    let ceiling = Ceiling::of(device, options.quick);
+fn run(open: &OpenDevice, options: &Options) {
+    let (device, quick) = (&open.device, options.quick);
+    let name = format!("{} ({})", open.name, open.description);
+    table(
+        &name,
+        device,
+        DType::F32,
+        options,
+        cases::all(device, quick),
+    );
+    if open.default_dtype != DType::BF16 {
+        return;
+    }
+    table(
+        &name,
+        device,
+        DType::BF16,
+        options,
+        cases::large(device, quick),
+    );
+    #[cfg(feature = "cuda")]
+    if !options.json && options.op.as_ref().is_none_or(|op| op == "matmul") {
+        let index = open
+            .name
+            .split_once(':')
+            .and_then(|(_, index)| index.parse().ok());
+        let device = burn_cuda::CudaDevice::new(index.unwrap_or(0));
+        matmul::run(&cubecl::Device::Cuda(device), quick);
+    }
+}
+
+fn table(name: &str, device: &Device, dtype: DType, options: &Options, cases: Vec<Case>) {
+    let ceiling = Ceiling::of(device, dtype, options.quick);
     if !options.json {
         println!(
-            "\n{name}: matmul {:.0} GFLOP/s, copy {:.1} GB/s",
+            "\n{name}, {dtype:?}: matmul {:.0} GFLOP/s, copy {:.1} GB/s",
             ceiling.gflops, ceiling.gbytes
         );
         println!(
-            "{:<44}{:>11}{:>9}{:>8}{:>8}{:>10}{:>11}{:>8}",
+            "{:<60}{:>11}{:>9}{:>8}{:>8}{:>10}{:>11}{:>8}",
             "operation", "ms", "GFLOP/s", "of it", "of copy", "extra MB", "reference", "ratio"
         );
     }
-    for case in cases::all(device, options.quick) {
+    for case in cases {
         if options
             .op
             .as_ref()
@@ -94,7 +123,7 @@ fn report(case: &Case, ceiling: &Ceiling, options: &Options) {
     let gflops = case.flop / seconds / 1e9;
     let gbytes = case.bytes / seconds / 1e9;
     println!(
-        "{:<44}{:>11.3}{:>9}{:>8}{:>7.0}%{:>10}{:>11}{:>8}",
+        "{:<60}{:>11.3}{:>9}{:>8}{:>7.0}%{:>10}{:>11}{:>8}",
         case.name,
         seconds * 1e3,
         shown(case.flop > 0.0, format!("{gflops:.1}")),

@@ -21,12 +21,16 @@ pub struct Measured {
 pub type Operation = dyn Fn() -> Vec<Tensor<1>>;
 
 impl Ceiling {
-    pub fn of(device: &Device, quick: bool) -> Self {
-        let size = if quick { 512 } else { 1024 };
-        let on = (device, DType::F32);
+    pub fn of(device: &Device, dtype: DType, quick: bool) -> Self {
+        let size = match (dtype, quick) {
+            (DType::BF16, false) => 8192,
+            (_, false) => 1024,
+            (_, true) => 512,
+        };
+        let on = (device, dtype);
         let a = Tensor::<2>::ones([size, size], on);
         let product = measure(&move || vec![first(a.clone().matmul(a.clone()))], quick);
-        let x = Tensor::<1>::ones([1 << 24], on);
+        let x = Tensor::<1>::ones([1 << 24], (device, DType::F32));
         let copy = measure(
             &move || vec![x.clone().mul_scalar(2.0).narrow(0, 0, 1)],
             quick,
