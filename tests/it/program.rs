@@ -444,6 +444,35 @@ fn metrics_are_sacrebleus() {
 }
 
 #[test]
+fn a_step_that_trains_on_nothing_logs_no_means() {
+    let dir = scratch("rl-nothing");
+    let line = r#"{"prompt": "Hi", "verifier": "length", "args": {"max": 1000}}"#;
+    let data = write(&dir, "prompts.jsonl", &[line; 2]);
+    let (model, output) = (golden::model_dir("qwen2"), dir.join("run"));
+    let args = ["--stage", "rl", "--device", "cpu", "--max-steps", "1"];
+    let paths = [
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+        "--output",
+        text(&output),
+    ];
+    let small = [
+        "--set",
+        "num_generations=2",
+        "--set",
+        "max_completion_length=4",
+    ];
+    let sets = ["--set", "loss_type=dapo", "--set", "dynamic_sampling=1"];
+    succeed(&[&args[..], &paths, &small, &sets].concat());
+    let step = &events(&output, "step")[0];
+    assert!(step["entropy"].is_null(), "{step}");
+    assert!(!step.to_string().contains("nan"), "{step}");
+    assert!(step["reward"].is_number(), "{step}");
+}
+
+#[test]
 fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
     let dir = scratch("rl-losses");
     let (data, conversations) = (prompts(&dir), conversations(&dir));

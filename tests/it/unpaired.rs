@@ -61,6 +61,7 @@ fn single_answers_train_whichever_way_their_step_is_cut() {
         for set in [loss, "beta=0.1", "ld_alpha=0.5", &size, &accumulation] {
             args.extend(["--set", set]);
         }
+        args.extend(["--set", "use_weighting=true"]);
         succeed(&args);
         runs.push(events(&output, "step"));
         assert_eq!(runs.last().map(Vec::len), Some(5));

@@ -51,6 +51,7 @@ pub fn attention(
     let [tokens, heads, head_dim] = q.dims();
     let [_, kv_heads, _] = k.dims();
     assert_eq!(tokens, segments.num_tokens(), "segments for the tokens");
+    assert_ne!(options.window, Some(0), "a window has a token at least");
     assert!(
         heads.is_multiple_of(kv_heads),
         "{heads} query heads over {kv_heads} key heads"

@@ -24,6 +24,8 @@ pub use reference::decode_linear as decode_linear_reference;
 /// - weight: `[out, in]`
 /// - output: `[rows, out]`
 pub fn decode_linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let [[_, width], [_, terms]] = [x.dims(), weight.dims()];
+    assert_eq!(width, terms, "x and the weight's rows are as wide");
     // In half precision a GPU's own matmul has the matrix instructions; it sees one shape only.
     if !crate::choice::fused(&x) || x.dtype() != DType::F32 {
         return reference::decode_linear(x, weight);

@@ -27,6 +27,7 @@ pub enum Activation {
 /// # Shapes
 /// - gate, up and the output: `[rows, width]`
 pub fn gated_mlp(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    assert_eq!(gate.dims(), up.dims(), "a value of up for each of gate");
     if !crate::choice::fused(&gate) {
         return reference::gated_mlp(gate, up, activation);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape};
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel;
@@ -41,7 +41,7 @@ impl LinearLogprobsOps for CubeBackend {
         let [vocab, _] = head.shape().dims();
         let (hidden, head) = (contiguous(hidden), contiguous(head));
         let state = empty(&hidden, [tokens, STATE], DType::F32);
-        for chunk in chunks(tokens, vocab) {
+        for chunk in chunks(tokens, &head) {
             let logits = logits(&hidden, &head, &chunk);
             fold::launch(
                 &hidden.client,
@@ -109,7 +109,7 @@ fn backward(
     let [tokens, _] = hidden.shape().dims();
     let [vocab, _] = head.shape().dims();
     let mut grad_hidden: Option<CubeTensor> = None;
-    for chunk in chunks(tokens, vocab) {
+    for chunk in chunks(tokens, &head) {
         let logits = logits(&hidden, &head, &chunk);
         grad_logits::launch(
             &hidden.client,
@@ -203,9 +203,15 @@ fn grad_columns(weights: CubeTensor, tokens: usize) -> CubeTensor {
     CubeBackend::float_cat(vec![weights, zeros], 1)
 }
 
-/// Ranges of the vocabulary.
-fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = vocab_at_a_time(tokens);
+/// Ranges of the vocabulary, whose rows of the head begin where a kernel can be given a buffer.
+fn chunks(tokens: usize, head: &CubeTensor) -> impl Iterator<Item = Range<usize>> + use<> {
+    let [vocab, width] = head.shape().dims();
+    let alignment = alignment(head);
+    let mut rows = 1;
+    while !(rows * width * head.dtype.size()).is_multiple_of(alignment) {
+        rows *= 2;
+    }
+    let size = (vocab_at_a_time(tokens) / rows * rows).max(rows);
     (0..vocab)
         .step_by(size)
         .map(move |start| start..(start + size).min(vocab))
@@ -219,10 +225,27 @@ fn logits(hidden: &CubeTensor, head: &CubeTensor, chunk: &Range<usize>) -> CubeT
     product(hidden.clone(), head, Some(out), DType::F32)
 }
 
-/// Rows of a matrix, without a copy.
+/// Rows of a matrix, to be read and written where they lie: burn's own slice is a copy where its end is
+/// not aligned. Here the buffer ends up to an alignment behind the rows, and their number says where.
 fn rows(matrix: &CubeTensor, range: &Range<usize>) -> CubeTensor {
-    let [_, width] = matrix.shape().dims();
-    kernel::slice(matrix.clone(), &[range.clone(), 0..width])
+    let [height, width] = matrix.shape().dims();
+    let bytes = |rows: usize| rows * width * matrix.dtype.size();
+    let (start, alignment) = (bytes(range.start), alignment(matrix));
+    assert!(
+        start.is_multiple_of(alignment),
+        "rows from {start} bytes on"
+    );
+    let behind = bytes(height - range.end) / alignment * alignment;
+    let mut rows = matrix.clone();
+    rows.handle = rows.handle.offset_start(start as u64);
+    rows.handle = rows.handle.offset_end(behind as u64);
+    rows.meta.shape = Shape::from([range.len(), width]);
+    rows
+}
+
+/// Where a kernel can be given a buffer of the tensor's device, in bytes: a power of two.
+fn alignment(tensor: &CubeTensor) -> usize {
+    tensor.client.properties().memory.alignment as usize
 }
 
 /// Adds a chunk's logits to what is kept of a token.

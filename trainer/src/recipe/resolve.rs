@@ -25,6 +25,7 @@ use super::{Recipe, nearest};
 /// values that do not go together. Tables of other stages are checked too.
 pub fn for_stage(raw: &RawRecipe, stage: StageName) -> Result<Recipe, RecipeErrors> {
     let mut given = given(raw, stage)?;
+    weigh_pairs_of_dpo_alone(stage, &mut given);
     for key in schema::groups(stage).flat_map(|group| group.keys) {
         if let (false, DefaultValue::Toml(text)) =
             (given.contains_key(key.name), key.default(stage))
@@ -43,6 +44,23 @@ pub fn for_stage(raw: &RawRecipe, stage: StageName) -> Result<Recipe, RecipeErro
     let recipe = Recipe::from_table(stage, &given);
     RecipeErrors::or(disagreements(&recipe))?;
     Ok(recipe)
+}
+
+/// The losses that are not DPO's kind, or are not of pairs, come without WPO's weights unless the
+/// recipe asks for them: with weights they would not be the losses that their names say.
+fn weigh_pairs_of_dpo_alone(stage: StageName, given: &mut Table) {
+    if stage != StageName::Po || given.contains_key("use_weighting") {
+        return;
+    }
+    let losses = given.get("loss_type").and_then(Value::as_array);
+    let mut names = losses.into_iter().flatten().filter_map(Value::as_str);
+    let weighed = names.all(|name| match name.parse::<PreferenceLossType>() {
+        Ok(loss) => loss.is_weighed(),
+        Err(_) => true,
+    });
+    if !weighed {
+        given.insert("use_weighting".to_owned(), Value::Boolean(false));
+    }
 }
 
 /// A key that was given to a stage which does not use it.

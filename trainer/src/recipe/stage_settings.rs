@@ -111,7 +111,9 @@ settings! {
         loss_weights: Vec<f64> = Spec::new(Kind::Numbers).default("[]");
         /// Share of pairs taken to be the wrong way round.
         label_smoothing: f64 = float(Included(0.0), Excluded(0.5)).default("0.0");
-        /// Weigh each pair by how likely the policy is to write it (WPO); false is plain DPO.
+        /// Weigh each pair by how likely the policy is to write it (WPO); false is plain DPO. Where
+        /// loss_type names kto, cpo, simpo, alphapo, orpo, arpo, aot or what takes single answers, it
+        /// is false unless it is given.
         use_weighting: bool = boolean().default("true");
         /// Clamp a pair's weight at 1, as WPO's authors do; TRL does not.
         weighting_clamp: bool = boolean().default("true");

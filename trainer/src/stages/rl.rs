@@ -334,6 +334,13 @@ impl Stage for Rl {
         let tokens = record.stats.num_tokens as f64;
         let mut fields = record.rollouts.clone();
         fields.set("num_tokens", record.num_tokens as u64);
+        if let Some(loss) = record.sft_loss {
+            fields.set("sft/loss", loss);
+        }
+        // Where nothing was trained on there are no means.
+        if record.stats.num_tokens == 0 {
+            return fields;
+        }
         fields.set("entropy", record.entropy_sum / tokens);
         let [low, high] = [record.stats.clipped_low, record.stats.clipped_high];
         fields.set("clip_ratio/low_mean", low as f64 / tokens);
@@ -341,9 +348,6 @@ impl Stage for Rl {
         fields.set("clip_ratio/region_mean", (low + high) as f64 / tokens);
         if self.drawing.settings.off_policy_mask_threshold.is_some() {
             fields.set("off_policy_masked", record.stats.masked as f64 / tokens);
-        }
-        if let Some(loss) = record.sft_loss {
-            fields.set("sft/loss", loss);
         }
         if !matches!(self.reference, Reference::None) {
             fields.set("kl", record.stats.kl / tokens);

@@ -54,6 +54,11 @@ impl<'a> Carrier<'a> {
         value_of(self.items, key)
     }
 
+    /// Whether the configuration is TRL's `CPOConfig`.
+    pub(super) fn is_cpo(&self) -> bool {
+        super::trl::is_cpo(self.items)
+    }
+
     pub(super) fn carry_all(&mut self, rows: &[Row]) {
         for item in self.items {
             self.carry(rows, &item.key, item);
@@ -64,6 +69,9 @@ impl<'a> Carrier<'a> {
     /// both programs write "as if it were not there".
     pub(super) fn carry(&mut self, rows: &[Row], name: &str, item: &Item) {
         if item.value == Yaml::Null {
+            if name == "max_length" {
+                self.leave(item, "no equivalent: there is always a longest record");
+            }
             return;
         }
         match rule::find(rows, name) {

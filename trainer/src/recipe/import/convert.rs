@@ -183,6 +183,21 @@ pub(super) fn loss_type(carrier: &mut Carrier<'_>, item: &Item) {
     carrier.offer(item, "loss_type", value);
 }
 
+/// In TRL's `CPOConfig` the names are DPO's and the losses are CPO's.
+pub(super) fn loss_type_of_trl(carrier: &mut Carrier<'_>, item: &Item) {
+    const OF_CPO: [(&str, &str); 3] = [
+        ("sigmoid", "cpo"),
+        ("hinge", "cpo_hinge"),
+        ("ipo", "cpo_ipo"),
+    ];
+    let name = item.value.text();
+    let of_cpo = OF_CPO.iter().find(|(theirs, _)| Some(*theirs) == name);
+    match of_cpo {
+        Some((_, ours)) if carrier.is_cpo() => carrier.offer(item, "loss_type", &text(ours)),
+        _ => loss_type(carrier, item),
+    }
+}
+
 /// TRL's names of reward functions are those of Python functions; Keep's are its own.
 pub(super) fn reward_funcs(carrier: &mut Carrier<'_>, item: &Item) {
     let registry = rewards::Registry::standard();

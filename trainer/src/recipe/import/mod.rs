@@ -132,6 +132,9 @@ pub fn import(
     };
     let mut carrier = Carrier::new(stage, &items);
     carrier.carry_all(rows);
+    if program == Program::Trl {
+        carrier.add_defaults(trl::own_defaults(&items));
+    }
     carrier.add_defaults(defaults);
     let (carried, mut notes) = carrier.finish();
     notes.sort_by_key(|note| note.line);

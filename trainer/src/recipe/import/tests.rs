@@ -237,3 +237,51 @@ fn the_best_checkpoint_is_kept_by_the_metric_that_is_named_or_by_the_loss() {
     has(&patient, "early_stopping_patience = 3");
     has(&patient, &format!("{line}  # early_stopping_patience"));
 }
+
+#[test]
+fn a_configuration_without_its_losses_name_has_the_loss_of_its_kind() {
+    let kto = trl("desirable_weight: 1.33\nlearning_rate: 1e-6");
+    assert_eq!(kto.stage, StageName::Po);
+    has(&kto, "loss_type = [\"kto\"]  # TRL's default");
+    has(
+        &trl("cpo_alpha: 1.0"),
+        "loss_type = [\"cpo\"]  # TRL's default",
+    );
+    let rloo = trl("normalize_advantages: true");
+    assert_eq!(rloo.stage, StageName::Rl);
+    has(&rloo, "loss_type = \"rloo\"  # TRL's default");
+    has(&rloo, "beta = 0.05  # TRL's default");
+    has(&rloo, "num_generations = 2  # TRL's default");
+}
+
+#[test]
+fn a_loss_of_cpo_has_dpos_name_there() {
+    for (theirs, ours) in [
+        ("sigmoid", "cpo"),
+        ("hinge", "cpo_hinge"),
+        ("ipo", "cpo_ipo"),
+    ] {
+        let cpo = trl(&format!("loss_type: {theirs}\ncpo_alpha: 0.5"));
+        has(&cpo, &format!("loss_type = [\"{ours}\"]"));
+        let dpo = trl(&format!("loss_type: {theirs}\nbeta: 0.1"));
+        assert!(!dpo.toml.contains("cpo"), "{}", dpo.toml);
+    }
+    has(
+        &trl("loss_type: simpo\ncpo_alpha: 0.0"),
+        "loss_type = [\"simpo\"]",
+    );
+}
+
+#[test]
+fn several_losses_keep_their_weights() {
+    let mpo = trl("loss_type: [sigmoid, bco_pair, sft]\nloss_weights: [0.8, 0.2, 1.0]");
+    has(&mpo, "loss_weights = [0.8, 0.2, 1.0]");
+    assert_eq!(mpo.notes, []);
+}
+
+#[test]
+fn a_length_without_a_limit_and_offloading_are_told_of() {
+    let sft = trl("packing: true\nmax_length: null\nactivation_offloading: true");
+    lacks(&sft, "max_length", "always a longest record");
+    has(&sft, "activation_offloading = true");
+}

@@ -203,16 +203,13 @@ pub(super) const ROWS: &[Row] = &[
         NotNeeded(OWN_KERNELS),
     ),
     (
-        &[
-            "torch_compile*",
-            "torch_empty_cache_steps",
-            "activation_offloading",
-        ],
+        &["torch_compile*", "torch_empty_cache_steps"],
         NotNeeded(OWN_KERNELS),
     ),
+    (&["activation_offloading"], Key("activation_offloading")),
     // Preferences.
-    (&["loss_type"], By(convert::loss_type)),
-    (&["loss_weights"], NoEquivalent("there is one loss")),
+    (&["loss_type"], By(convert::loss_type_of_trl)),
+    (&["loss_weights"], Key("loss_weights")),
     (
         &["precompute_ref_log_probs", "precompute_ref_batch_size"],
         NotNeeded("how the reference is computed changes no number"),
@@ -305,6 +302,39 @@ pub(super) const DEFAULTS: &[Default] = &[
     (&[Rl], "beta", "0.0"),
 ];
 
+const OF_KTO: &[&str] = &["desirable_weight", "undesirable_weight"];
+const OF_CPO: &[&str] = &["cpo_alpha", "simpo_gamma"];
+const OF_RLOO: &[&str] = &["normalize_advantages", "reward_clip_range"];
+
+/// Defaults of the configurations that have keys of their own, which go before [`DEFAULTS`].
+pub(super) fn own_defaults(items: &[Item]) -> &'static [Default] {
+    if has_any(items, OF_KTO) {
+        &[(&[Po], "loss_type", "'kto'")]
+    } else if has_any(items, OF_CPO) {
+        &[(&[Po], "loss_type", "'cpo'")]
+    } else if has_any(items, OF_RLOO) {
+        &[
+            (&[Rl], "loss_type", "'rloo'"),
+            (&[Rl], "beta", "0.05"),
+            (&[Rl], "num_generations", "2"),
+            (&[Rl], "max_completion_length", "512"),
+            // Eight completions, with as many of each prompt.
+            (&[Rl], "per_device_train_batch_size", "4"),
+        ]
+    } else {
+        &[]
+    }
+}
+
+/// Whether it is a `CPOConfig`, in which the names of DPO's losses are those of CPO's.
+pub(super) fn is_cpo(items: &[Item]) -> bool {
+    has_any(items, OF_CPO)
+}
+
+fn has_any(items: &[Item], keys: &[&str]) -> bool {
+    keys.iter().any(|key| value_of(items, key).is_some())
+}
+
 /// Keys that one stage's configuration has and the others' have not.
 const TELLING: &[(StageName, &[&str])] = &[
     (
@@ -319,6 +349,7 @@ const TELLING: &[(StageName, &[&str])] = &[
             "use_vllm",
             "mask_truncated_completions",
             "off_policy_mask_threshold",
+            "normalize_advantages",
         ],
     ),
     (
@@ -357,8 +388,7 @@ const TELLING: &[(StageName, &[&str])] = &[
 /// The stage whose keys are there; reinforcement learning goes first, because it shares `beta` with
 /// preferences.
 pub(super) fn stage(items: &[Item]) -> Option<StageName> {
-    let has = |keys: &[&str]| keys.iter().any(|key| value_of(items, key).is_some());
-    let told = TELLING.iter().find(|(_, keys)| has(keys));
+    let told = TELLING.iter().find(|(_, keys)| has_any(items, keys));
     let by_loss = || match value_of(items, "loss_type").and_then(Yaml::text)? {
         "nll" | "dft" => Some(Sft),
         _ => Some(Po),

@@ -157,3 +157,30 @@ fn missing_inputs_are_told_with_the_flag_that_gives_them() {
         [PathBuf::from("d")]
     );
 }
+
+#[test]
+fn wpos_weights_are_for_dpos_losses_unless_they_are_asked_for() {
+    use super::super::stage_settings::StageSettings;
+    let weighing = |text: &str| match resolve(text, StageName::Po).stage {
+        StageSettings::Po(po) => po.use_weighting,
+        other => panic!("{other:?}"),
+    };
+    assert!(weighing(""));
+    assert!(weighing("loss_type = 'ipo'"));
+    assert!(weighing("loss_type = ['sigmoid', 'sft']"));
+    for loss in [
+        "kto",
+        "cpo",
+        "simpo",
+        "alphapo",
+        "orpo",
+        "arpo",
+        "aot",
+        "apo_zero_unpaired",
+    ] {
+        assert!(!weighing(&format!("loss_type = '{loss}'")), "{loss}");
+    }
+    assert!(!weighing("loss_type = ['sigmoid', 'kto']"));
+    assert!(weighing("loss_type = 'simpo'\nuse_weighting = true"));
+    assert!(!weighing("use_weighting = false"));
+}

@@ -237,6 +237,13 @@ impl PreferenceLossType {
         matches!(self, Self::Kto | Self::ApoZeroUnpaired | Self::Sft)
     }
 
+    /// Whether WPO's weight of a pair makes WPO of it: the losses of DPO's kind, one pair by itself.
+    /// sft beside them has no weight.
+    pub fn is_weighed(self) -> bool {
+        let of_one_pair = !self.takes_single_answers() && !self.crosses_pairs();
+        self == Self::Sft || (of_one_pair && self.needs_reference())
+    }
+
     /// Whether a pair's loss depends on the other pairs of the step.
     pub fn crosses_pairs(self) -> bool {
         matches!(self, Self::Aot | Self::AotUnpaired)
