@@ -2,7 +2,7 @@
 # Everything for a machine with an NVIDIA GPU in one call: correctness first, then speed. That machine
 # needs the driver, CUDA's NVRTC and headers, and for the last part Python with PyTorch; no Rust.
 #
-# Here, build and pack (about 40 MB):
+# Here, build and pack (46 MB):
 #   benches/gpu.sh pack gpu.tar.xz
 # There, in an empty folder:
 #   tar xJf gpu.tar.xz && benches/gpu.sh run [OUT [PART...]]
@@ -12,7 +12,7 @@
 set -uo pipefail
 
 usage() {
-    sed -n '2,12p' "$0"
+    sed -n '2,11p' "$0"
     exit 2
 }
 

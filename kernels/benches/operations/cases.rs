@@ -158,16 +158,18 @@ impl Inputs<'_> {
 }
 
 /// Reproducible values between −1 and 1.
-fn values(shape: [usize; 2], seed: u64, device: &Device) -> Tensor<2> {
+pub fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f32> {
     let mut state = seed;
-    let values: Vec<f32> = (0..shape[0] * shape[1])
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect();
+    (0..count).map(move |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    })
+}
+
+fn values(shape: [usize; 2], seed: u64, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = numbers(shape[0] * shape[1], seed).collect();
     Tensor::<1>::from_floats(values.as_slice(), device).reshape(shape)
 }
 

@@ -14,6 +14,8 @@ use cubek::matmul::multi_level::Strategy as MultiLevel;
 use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
+use crate::cases::numbers;
+
 /// Which of a product's factors lie transposed in memory.
 type Transposed = [bool; 2];
 
@@ -83,7 +85,8 @@ impl Product {
         sizes @ [m, k, n]: [usize; 3],
         transposed: Transposed,
     ) -> Self {
-        let values = [(m * k, 1), (k * n, 2)].map(|(count, seed)| random(count, seed));
+        let values = [(m * k, 1), (k * n, 2)]
+            .map(|(count, seed)| numbers(count, seed).map(bf16::from_f32).collect::<Vec<_>>());
         let lying = |shape: [usize; 2], transposed: bool| match transposed {
             true => [shape[1], shape[0]],
             false => shape,
@@ -182,16 +185,4 @@ fn tensor(client: &Client, device: &Device, values: &[bf16], shape: [usize; 2]) 
     let handle = client.create_from_slice(bf16::as_bytes(values));
     let shape = Shape::from(shape);
     CubeTensor::new_contiguous(client.clone(), device.clone(), shape, handle, DType::BF16)
-}
-
-fn random(count: usize, seed: u64) -> Vec<bf16> {
-    let mut state = seed;
-    (0..count)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            bf16::from_f64((state >> 33) as f64 / (1u64 << 30) as f64 - 1.0)
-        })
-        .collect()
 }

@@ -252,6 +252,7 @@ fn a_configuration_without_its_losses_name_has_the_loss_of_its_kind() {
     has(&rloo, "loss_type = \"rloo\"  # TRL's default");
     has(&rloo, "beta = 0.05  # TRL's default");
     has(&rloo, "num_generations = 2  # TRL's default");
+    assert_eq!(trl("reward_clip_range: [-1, 1]").stage, StageName::Rl);
 }
 
 #[test]

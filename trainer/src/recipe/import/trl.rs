@@ -318,7 +318,7 @@ pub(super) fn own_defaults(items: &[Item]) -> &'static [Default] {
             (&[Rl], "beta", "0.05"),
             (&[Rl], "num_generations", "2"),
             (&[Rl], "max_completion_length", "512"),
-            // Eight completions, with as many of each prompt.
+            // Eight completions, two of each prompt.
             (&[Rl], "per_device_train_batch_size", "4"),
         ]
     } else {
@@ -350,6 +350,7 @@ const TELLING: &[(StageName, &[&str])] = &[
             "mask_truncated_completions",
             "off_policy_mask_threshold",
             "normalize_advantages",
+            "reward_clip_range",
         ],
     ),
     (
