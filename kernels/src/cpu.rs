@@ -102,8 +102,10 @@ pub(crate) fn exp(x: f32) -> f32 {
     // Adding and subtracting 1.5·2²³ rounds to the nearest integer, which is then also in the low bits
     // of the sum: a cast of floats saturates, and is not vectorised.
     const ROUND: f32 = 12_582_912.0;
+    // Of those whose result is finite.
+    const LARGEST: f32 = 88.722_83;
     let clamped = if x < -87.3 { -87.3 } else { x };
-    let clamped = if clamped > 88.7 { 88.7 } else { clamped };
+    let clamped = if clamped > LARGEST { LARGEST } else { clamped };
     let rounded = clamped * LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
@@ -123,7 +125,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let scale = |e: i32| f32::from_bits((e.wrapping_add(127) << 23).cast_unsigned());
     let value = value * scale(half) * scale(n.wrapping_sub(half));
     let value = if x < -87.3 { 0.0 } else { value };
-    let value = if x > 88.722_83 { f32::INFINITY } else { value };
+    let value = if x > LARGEST { f32::INFINITY } else { value };
     if x.is_nan() { x } else { value }
 }
 
@@ -331,6 +333,13 @@ mod tests {
     fn exp_is_within_two_units_in_the_last_place() {
         let error = worst_relative_error(exp, f64::exp);
         assert!(error < 2.0 * f64::from(f32::EPSILON), "{error:e}");
+        // Up to the largest whose result is finite.
+        for x in [87.5f32, 88.0, 88.5, 88.7, 88.71, 88.72, 88.722_83] {
+            let want = f64::from(x).exp();
+            let error = (f64::from(exp(x)) / want - 1.0).abs();
+            assert!(error < 2.0 * f64::from(f32::EPSILON), "{x}: {error:e}");
+        }
+        assert_eq!(exp(88.722_84), f32::INFINITY);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! operations, at most 32 KiB of shared memory, 256 units, and seven storage buffers, one of which
 //! CubeCL takes for sizes and scalars. `tests/it/tidy.rs` counts the buffers.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Shape};
 use burn_backend::TensorMetadata;
 use burn_backend::cubecl::dtype_to_storage_type;
@@ -15,6 +17,7 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
+use cubecl::server::Handle;
 use cubecl::tf32;
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems, MatmulSetupError};
 use cubek::matmul::launch::launch_ref;
@@ -94,6 +97,29 @@ pub(crate) fn transposed(matrix: CubeTensor) -> CubeTensor {
     CubeBackend::float_swap_dims(matrix, 0, 1)
 }
 
+/// Rows of a matrix, to be read and written where they lie: burn's own slice is a copy where its end is
+/// not aligned. Here the buffer ends up to an alignment behind the rows, and their number says where.
+pub(crate) fn rows(matrix: &CubeTensor, range: &Range<usize>) -> CubeTensor {
+    let [height, width] = matrix.shape().dims();
+    let bytes = |rows: usize| rows * width * matrix.dtype.size();
+    let (start, alignment) = (bytes(range.start), alignment(matrix));
+    assert!(
+        start.is_multiple_of(alignment),
+        "rows from {start} bytes on"
+    );
+    let behind = bytes(height - range.end) / alignment * alignment;
+    let mut rows = matrix.clone();
+    rows.handle = rows.handle.offset_start(start as u64);
+    rows.handle = rows.handle.offset_end(behind as u64);
+    rows.meta.shape = Shape::from([range.len(), width]);
+    rows
+}
+
+/// Where a kernel can be given a buffer of the tensor's device, in bytes: a power of two.
+pub(crate) fn alignment(tensor: &CubeTensor) -> usize {
+    tensor.client.properties().memory.alignment as usize
+}
+
 /// `a · b`, float32 in float32: burn's own choice rounds it to TF32 where there are instructions for
 /// that.
 ///
@@ -161,12 +187,31 @@ pub(crate) fn tensor<const D: usize>(
 }
 
 /// Indices on the device of a tensor.
+pub(crate) struct Indices {
+    handle: Handle,
+    count: usize,
+}
+
+impl Indices {
+    pub(crate) fn upload(like: &CubeTensor, values: &[u32]) -> Self {
+        // No device allocates nothing.
+        let values = if values.is_empty() { &[0] } else { values };
+        Indices {
+            handle: like.client.create_from_slice(u32::as_bytes(values)),
+            count: values.len(),
+        }
+    }
+
+    /// For a launch.
+    pub(crate) fn argument(&self) -> BufferArg {
+        // SAFETY: the buffer was made from so many values.
+        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.count) }
+    }
+}
+
+/// Indices for one launch.
 pub(crate) fn upload(like: &CubeTensor, values: &[u32]) -> BufferArg {
-    // No device allocates nothing.
-    let values = if values.is_empty() { &[0] } else { values };
-    let handle = like.client.create_from_slice(u32::as_bytes(values));
-    // SAFETY: the buffer was made from these values.
-    unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+    Indices::upload(like, values).argument()
 }
 
 /// What a kernel's `#[define]` takes for a tensor's type.

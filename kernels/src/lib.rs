@@ -56,7 +56,7 @@ pub use adamw::eight_bit::{EightBitMoments, adamw_8bit};
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{AttentionOptions, attention};
 pub use choice::{KernelSet, UnknownKernelSet, with_kernel_set};
-pub use decode_linear::decode_linear;
+pub use decode_linear::{DECODE_BLOCK, decode_linear};
 pub use embedding::embedding;
 pub use gated_mlp::{Activation, gated_mlp};
 pub use kv_cache::{CacheRows, LayerCache, decode_attention};

@@ -37,17 +37,11 @@ pub(crate) fn check(
                 0 => "output".to_owned(),
                 n => format!("gradient of input {n}"),
             };
-            // On CUDA products round their inputs to ten bits (TF32): few and large errors.
-            let factor = if device_name.starts_with("cuda") {
-                4.0
-            } else {
-                2.0
-            };
-            let bound = factor * distance(plain, exact) + FEW_ROUNDINGS * largest;
-            let error = distance(got, exact);
-            assert!(
-                error <= bound,
-                "{name} on {device_name}: {part} is off by {error:.3e}, bound {bound:.3e}"
+            assert_near(
+                &format!("{name} on {device_name}: {part}"),
+                device_name,
+                [got, plain, exact],
+                largest,
             );
         }
         let again = run(fused, &inputs, (&device, DType::F32));
@@ -56,6 +50,28 @@ pub(crate) fn check(
             "{name} on {device_name}: the same inputs give the same bits"
         );
     }
+}
+
+/// Asserts that `got` is off by no more than the plain operations in float32 allow it, or by a few
+/// roundings of a number as large as `size`.
+pub(crate) fn assert_near(
+    what: &str,
+    device_name: &str,
+    [got, plain, exact]: [&[f64]; 3],
+    size: f64,
+) {
+    // On CUDA products round their inputs to ten bits (TF32): few and large errors.
+    let factor = if device_name.starts_with("cuda") {
+        4.0
+    } else {
+        2.0
+    };
+    let bound = factor * distance(plain, exact) + FEW_ROUNDINGS * size;
+    let error = distance(got, exact);
+    assert!(
+        error <= bound,
+        "{what} is off by {error:.3e}, bound {bound:.3e}"
+    );
 }
 
 /// Compares `fused` with `reference` where the device computes in bfloat16, on inputs that bfloat16
@@ -128,6 +144,41 @@ pub(crate) fn host(tensor: Tensor<1>) -> Vec<f64> {
     data.try_to_vec().expect("float64")
 }
 
+/// Values in float32 on a device.
+pub(crate) fn float32<const D: usize>(
+    values: &[f64],
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
+    Tensor::from_data(
+        TensorData::new(values.to_vec(), shape),
+        (device, DType::F32),
+    )
+}
+
+/// Where values are NaN.
+pub(crate) fn nans(values: &[f64]) -> Vec<usize> {
+    let values = values.iter().enumerate();
+    values
+        .filter(|(_, value)| value.is_nan())
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// The products of rows by rows of a weight, and those of their magnitudes: a sum of `width` terms
+/// in float32 is off by no more than `width` half units of the latter.
+pub(crate) fn products(x: &[f64], weight: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let pairs = x
+        .chunks(width)
+        .flat_map(|x| weight.chunks(width).map(move |w| (x, w)));
+    pairs
+        .map(|(x, w)| {
+            let terms = x.iter().zip(w).map(|(x, w)| x * w);
+            (terms.clone().sum::<f64>(), terms.map(f64::abs).sum::<f64>())
+        })
+        .unzip()
+}
+
 pub(crate) fn random(size: usize, seed: u64) -> impl Iterator<Item = f64> {
     let mut state = seed;
     (0..size).map(move |_| {
@@ -149,4 +200,29 @@ pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 pub(crate) fn norm(a: &[f64]) -> f64 {
     a.iter().map(|a| a * a).sum::<f64>().sqrt()
+}
+
+/// CubeCL refuses a kernel that asks for more shared memory than its device has, and what it would
+/// have written cannot be read. So each test that launches the widest form of a kernel here holds it
+/// to WebGPU's baseline: `attention_of_the_widest_heads_is_its_reference` and
+/// `the_widest_heads_of_decode_attention_are_their_reference`; other kernels have one form.
+#[cfg(feature = "wgpu")]
+#[test]
+fn the_software_gpu_has_no_more_than_32_kib_of_shared_memory() {
+    use burn::backend::DispatchDevice;
+    use cubecl::device::WgpuDeviceKind;
+
+    for (device_name, device) in device::for_tests() {
+        let DispatchDevice::Cube(device) = device.as_dispatch() else {
+            continue;
+        };
+        let cubecl::Device::Wgpu(wgpu) = device else {
+            continue;
+        };
+        if matches!(wgpu.kind, WgpuDeviceKind::Cpu) {
+            let client = device.client();
+            let bytes = client.properties().hardware.max_shared_memory_size;
+            assert!(bytes <= 32 << 10, "{bytes} bytes on {device_name}");
+        }
+    }
 }

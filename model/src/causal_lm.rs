@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor};
 use kernels::{
     AttentionOptions, CacheRows, Logprobs, LogprobsOptions, Rotary, Segments, decode_linear,
     linear_logprobs, weighted_logprobs,
@@ -16,6 +16,7 @@ use crate::lora::{Adapters, Trainable};
 use crate::pass::Mode;
 use crate::qwen2::Qwen2;
 use crate::qwen3::Qwen3;
+use crate::save::parameter_name;
 use crate::streamed::{Block, Streamed, StreamedReads};
 use crate::{Error, KvCache, Pass, Weights};
 
@@ -35,6 +36,8 @@ pub struct CausalLm {
     adapters: Adapters,
     /// What frozen weights of blocks are read from, where they are not kept.
     streamed: Option<Arc<Streamed>>,
+    /// A tied head in the dtype of the computation, where the embedding is not.
+    cast_head: Option<Tensor<2>>,
 }
 
 /// The four families.
@@ -68,6 +71,22 @@ impl CausalLm {
     /// `config.json` or a tensor is missing, broken, or not what the other says.
     pub fn load(dir: &Path, device: &Device, dtype: DType) -> Result<(Self, LoadReport), Error> {
         Self::load_to_train(dir, device, dtype, &Trainable::default())
+    }
+
+    /// As [`Self::load`], to score and to generate with: a matrix that the file has in `dtype` stays in it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_frozen(
+        dir: &Path,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<(Self, LoadReport), Error> {
+        let trainable = Trainable {
+            frozen: true,
+            ..Trainable::default()
+        };
+        Self::load_to_train(dir, device, dtype, &trainable)
     }
 
     /// As [`Self::load`], with what trains on a device that computes gradients. Adapters are new
@@ -124,6 +143,7 @@ impl CausalLm {
             trainable: Arc::new(weights.trainable().clone()),
             adapters: Adapters::On,
             streamed: None,
+            cast_head: None,
         })
     }
 
@@ -166,6 +186,19 @@ impl CausalLm {
         }
     }
 
+    /// As [`Self::valid`], with every matrix that is multiplied by in the dtype of the computation: cast
+    /// here and not for each token. An embedding stays as it is, because it is scaled before it is cast.
+    pub fn for_generation(&self) -> Self {
+        let mut model = self.valid();
+        model.update(&mut Cast {
+            path: Vec::new(),
+            dtype: model.dtype,
+            trainable: model.trainable.clone(),
+        });
+        model.cast_head = model.config.tie_word_embeddings.then(|| model.head());
+        model
+    }
+
     /// The model without what its adapters add, sharing its tensors: the reference that a policy of
     /// adapters began as.
     pub fn without_adapters(&self) -> Self {
@@ -175,7 +208,7 @@ impl CausalLm {
         }
     }
 
-    /// Shows every parameter to `visitor`; see [`parameter_name`](crate::save::parameter_name).
+    /// Shows every parameter to `visitor`; see [`parameter_name`].
     pub fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
         each_family!(self.decoder(), model => model.visit(visitor));
     }
@@ -333,6 +366,9 @@ impl CausalLm {
     /// The language-model head `[vocab, hidden]`, the embedding where they are tied, in the dtype
     /// of the computation.
     pub fn head(&self) -> Tensor<2> {
+        if let Some(head) = &self.cast_head {
+            return head.clone();
+        }
         let head = each_family!(self.decoder(), model => match &model.lm_head {
             Some(head) => head.weight.val(),
             None => model.embed_tokens.weight.val(),
@@ -388,7 +424,33 @@ impl CausalLm {
 
     /// As [`Self::logits`], before the soft-cap.
     pub(crate) fn uncapped_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        decode_linear(hidden, self.head()).cast(FloatDType::F32)
+        decode_linear(hidden, self.head(), DType::F32)
+    }
+}
+
+/// Casts the matrices of linear layers.
+struct Cast {
+    path: Vec<String>,
+    dtype: DType,
+    trainable: Arc<Trainable>,
+}
+
+impl ModuleMapper for Cast {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = parameter_name(&self.path);
+        if D != 2 || name == EMBEDDING || self.trainable.streams(&name) {
+            return param;
+        }
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor.cast(self.dtype), mapper)
     }
 }
 

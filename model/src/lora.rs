@@ -48,6 +48,8 @@ pub struct Trainable {
     pub lora: Option<LoraConfig>,
     /// Whether the embedding stays as it is, and with it a head that is tied to it.
     pub freeze_embeddings: bool,
+    /// Whether nothing trains: a model to score and to generate with.
+    pub frozen: bool,
     /// Whether what is frozen of a block is read from the model's file each time the block runs, and
     /// dropped after it.
     pub stream_frozen_blocks: bool,
@@ -71,7 +73,7 @@ pub struct LoraConfig {
 impl Trainable {
     /// Whether the model's own parameter of this name trains.
     pub(crate) fn trains(&self, name: &str) -> bool {
-        self.lora.is_none() && !(self.freeze_embeddings && name == EMBEDDING)
+        !self.frozen && self.lora.is_none() && !(self.freeze_embeddings && name == EMBEDDING)
     }
 
     /// Whether the model's own parameter of this name is not kept in memory.

@@ -110,7 +110,10 @@ impl<'a> Pass<'a> {
     pub(crate) fn linear(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         match self.mode {
             Mode::Packed(_) => kernels::linear(x, weight),
-            Mode::Prefill { .. } | Mode::Decode { .. } => kernels::decode_linear(x, weight),
+            Mode::Prefill { .. } | Mode::Decode { .. } => {
+                let dtype = x.dtype();
+                kernels::decode_linear(x, weight, dtype)
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
+use burn::module::{ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor};
 use model::generate::{
     Completion, FinishReason, GenerateOptions, Request, SamplingOptions, generate,
 };
@@ -163,4 +164,43 @@ fn model_log_probabilities_do_not_depend_on_the_temperature() {
     assert_eq!(greedy[0].tokens, at_zero[0].tokens);
     assert_eq!(greedy[0].model_logprobs, at_zero[0].model_logprobs);
     assert_eq!(at_zero[0].finish_reason, FinishReason::Length);
+}
+
+/// What generation multiplies by is cast once, and what is cast for each token otherwise has the same
+/// bits.
+#[test]
+fn weights_that_generate_are_cast_once() {
+    let device = Device::flex();
+    for family in ["gemma2", "qwen3"] {
+        let dir = golden::model_dir(family);
+        let (model, _) = CausalLm::load(&dir, &device, DType::BF16).expect("it loads");
+        let generating = model.for_generation();
+        let mut matrices = Matrices::default();
+        generating.visit(&mut matrices);
+        assert!(matrices.cast > 7 && matrices.kept == 1, "{matrices:?}");
+        let ids: Arc<[u32]> = [5, 17, 3, 99, 42].into();
+        let segments = kernels::Segments::from_lengths(&[5]);
+        let [want, got] = [&model, &generating].map(|model| {
+            let hidden = model.hidden(&ids, &segments);
+            host_values(model.logits(hidden))
+        });
+        assert_eq!(want, got, "{family}");
+    }
+}
+
+/// Matrices by whether they are in bfloat16.
+#[derive(Debug, Default)]
+struct Matrices {
+    cast: usize,
+    kept: usize,
+}
+
+impl ModuleVisitor for Matrices {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        match (D, param.val().dtype()) {
+            (2, DType::BF16) => self.cast += 1,
+            (2, _) => self.kept += 1,
+            _ => {}
+        }
+    }
 }

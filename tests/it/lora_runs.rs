@@ -246,6 +246,7 @@ fn streamed(family: &str) -> CausalLm {
             target_modules: LINEAR_MODULES.map(str::to_owned).to_vec(),
             seed: 1,
         }),
+        frozen: false,
         freeze_embeddings: false,
         stream_frozen_blocks: true,
     };

@@ -13,6 +13,12 @@ mod generation;
 mod going_back;
 mod golden;
 mod grpo;
+#[cfg(all(
+    feature = "cuda",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod half_precision;
 mod held_out;
 mod import;
 mod kernels;
@@ -32,6 +38,12 @@ mod report;
 mod report_to;
 mod sft_options;
 mod stage_run;
+#[cfg(all(
+    feature = "cuda",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod stand_in;
 mod stopped;
 #[cfg(unix)]
 mod terminal;

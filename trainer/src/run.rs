@@ -154,7 +154,7 @@ fn run_locked(
                 false => Reference::None,
                 true if recipe.model.lora_r > 0 => Reference::WithoutAdapters,
                 true => {
-                    let (model, _) = CausalLm::load(&request.model_dir, &device, compute)?;
+                    let (model, _) = CausalLm::load_frozen(&request.model_dir, &device, compute)?;
                     Reference::Model(Box::new(model))
                 }
             };

@@ -20,6 +20,7 @@ pub fn trainable(settings: &ModelSettings) -> Trainable {
             target_modules: target_modules.map(str::to_owned).collect(),
             seed: settings.seed,
         }),
+        frozen: false,
         freeze_embeddings: settings.freeze_embeddings,
         stream_frozen_blocks: settings.stream_frozen_blocks,
     }

@@ -1,6 +1,8 @@
 //! The operations at the sizes of a small Gemma 2 (12 layers, 512 wide, 1,024 tokens) in float32, and
 //! for a GPU the large ones in bfloat16.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor};
@@ -21,6 +23,16 @@ pub struct Case {
     pub bytes: f64,
     pub fused: Box<Operation>,
     pub reference: Option<Box<Operation>>,
+}
+
+/// An operation, and the same through the references.
+fn either_way(
+    operation: impl Fn() -> Vec<Tensor<1>> + 'static,
+) -> (Box<Operation>, Option<Box<Operation>>) {
+    let operation = Rc::new(operation);
+    let reference = operation.clone();
+    let reference = move || with_kernel_set(KernelSet::Reference, || reference());
+    (Box::new(move || operation()), Some(Box::new(reference)))
 }
 
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2>;
@@ -286,18 +298,19 @@ fn logprobs_cases(on: (&Device, DType), case: &Head, cases: &mut Vec<Case>) {
     let leaves = [[tokens, width], [vocab, width]]
         .map(|shape| values(shape, 1, &device).cast(on.1).require_grad());
     let weights = Tensor::<1>::ones([tokens], (&device, DType::F32));
+    let (fused, reference) = either_way(move || {
+        let [hidden, head] = leaves.clone();
+        let (sum, _) = weighted_logprobs(hidden, head, &for_one_pass, weights.clone(), options);
+        let mut gradients = sum.backward();
+        let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients));
+        gradients.map(|g| first(g.expect("a gradient"))).collect()
+    });
     cases.push(Case {
         name: format!("{name} one pass"),
         flop: 3.0 * flop,
         bytes: 3.0 * bytes,
-        fused: Box::new(move || {
-            let [hidden, head] = leaves.clone();
-            let (sum, _) = weighted_logprobs(hidden, head, &for_one_pass, weights.clone(), options);
-            let mut gradients = sum.backward();
-            let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients));
-            gradients.map(|g| first(g.expect("a gradient"))).collect()
-        }),
-        reference: None,
+        fused,
+        reference: reference.filter(|_| with_reference),
     });
 }
 
@@ -391,7 +404,7 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
     };
     let [p, g, m, v] = tensors(on.0);
     let fused = {
-        let state = std::cell::RefCell::new(Some((p, [m, v])));
+        let state = RefCell::new(Some((p, [m, v])));
         let g = g.clone();
         move || {
             let (p, moments) = state.borrow_mut().take().expect("the state is put back");
@@ -415,21 +428,33 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
         fused: Box::new(fused),
         reference: Some(Box::new(reference)),
     });
-    let [p, g, _, _] = tensors(on.0);
-    let state = std::cell::RefCell::new(Some((p, EightBitMoments::zeros(count, on.0))));
-    let eight_bit = move || {
-        let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-        let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
-        let result = first(p.clone());
-        *state.borrow_mut() = Some((p, moments));
-        vec![result]
+    let eight_bit = |device: &Device| {
+        let [p, g, _, _] = tensors(device);
+        let state = RefCell::new(Some((p, EightBitMoments::zeros(count, device))));
+        move || {
+            let (p, moments) = state.borrow_mut().take().expect("the state is put back");
+            let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
+            let result = first(p.clone());
+            *state.borrow_mut() = Some((p, moments));
+            vec![result]
+        }
     };
+    let (fused, reference) = either_way(eight_bit(on.0));
     cases.push(Case {
         name: format!("adamw_8bit {count}"),
         flop: 0.0,
         bytes: 16.0 * count as f64,
-        fused: Box::new(eight_bit),
-        reference: None,
+        fused,
+        reference,
+    });
+    let [x, ..] = tensors(on.0);
+    let (fused, reference) = either_way(move || vec![square_sum(x.clone())]);
+    cases.push(Case {
+        name: format!("square_sum {count}"),
+        flop: 0.0,
+        bytes: 4.0 * count as f64,
+        fused,
+        reference,
     });
 }
 
@@ -437,47 +462,65 @@ fn decoding_cases(device: &Device, cases: &mut Vec<Case>) {
     let (sequences, length) = (32, 512);
     let x = values([sequences, WIDTH], 1, device);
     let weight = values([INNER, WIDTH], 2, device);
-    let (x2, weight2) = (x.clone(), weight.clone());
+    let (fused, reference) =
+        either_way(move || vec![first(decode_linear(x.clone(), weight.clone(), x.dtype()))]);
     cases.push(Case {
         name: format!("decode_linear {sequences}×{WIDTH}×{INNER}"),
         flop: 2.0 * (sequences * WIDTH * INNER) as f64,
         bytes: 4.0 * (WIDTH * INNER) as f64,
-        fused: Box::new(move || vec![first(decode_linear(x.clone(), weight.clone()))]),
-        reference: Some(Box::new(move || {
-            vec![first(decode_linear::decode_linear_reference(
-                x2.clone(),
-                weight2.clone(),
-            ))]
-        })),
+        fused,
+        reference,
     });
-    let mut cache = LayerCache::new(
-        [sequences, length],
-        [KV_HEADS, HEAD_DIM],
-        DType::F32,
-        device,
-    );
-    let rows = CacheRows {
-        slots: (0..sequences).collect(),
-        lengths: vec![length; sequences].into(),
-    };
     let new = |seed| {
         values([sequences, KV_HEADS * HEAD_DIM], seed, device)
             .reshape([sequences, KV_HEADS, HEAD_DIM])
     };
-    cache.write(new(3), new(4), &rows.slots, &vec![0; sequences]);
-    let q = values([sequences, HEADS * HEAD_DIM], 5, device).reshape([sequences, HEADS, HEAD_DIM]);
-    let options = AttentionOptions {
-        scale: 0.125,
-        softcap: Some(50.0),
-        window: None,
-    };
-    let seen = sequences * length;
+    let row = (sequences * KV_HEADS * HEAD_DIM) as f64;
+    // Many sequences, and a long one.
+    for [sequences, length] in [[sequences, length], [1, sequences * length]] {
+        let shape = [KV_HEADS, HEAD_DIM];
+        let cache = LayerCache::new([sequences, length], shape, DType::F32, device);
+        let rows = CacheRows {
+            slots: (0..sequences).collect(),
+            lengths: vec![length; sequences].into(),
+        };
+        let q = values([sequences, HEADS * HEAD_DIM], 5, device);
+        let q = q.reshape([sequences, HEADS, HEAD_DIM]);
+        let options = AttentionOptions {
+            scale: 0.125,
+            softcap: Some(50.0),
+            window: None,
+        };
+        let seen = sequences * length;
+        let (fused, reference) =
+            either_way(move || vec![first(decode_attention(q.clone(), &cache, &rows, options))]);
+        cases.push(Case {
+            name: format!("decode_attention {sequences}×{length}"),
+            flop: 4.0 * (seen * HEADS * HEAD_DIM) as f64,
+            bytes: 8.0 * (seen * KV_HEADS * HEAD_DIM) as f64,
+            fused,
+            reference,
+        });
+    }
+    let (keys, vals, device2) = (new(3), new(4), device.clone());
+    let shape = [KV_HEADS, HEAD_DIM];
+    let cache = LayerCache::new([sequences, length], shape, DType::F32, device);
+    let cache = RefCell::new(cache);
+    let slots: Vec<usize> = (0..sequences).collect();
+    let positions = vec![7; sequences];
+    let (fused, reference) = either_way(move || {
+        let mut cache = cache.borrow_mut();
+        cache.write(keys.clone(), vals.clone(), &slots, &positions);
+        device2.sync().expect("the device works");
+        Vec::new()
+    });
     cases.push(Case {
-        name: format!("decode_attention {sequences}×{length}"),
-        flop: 4.0 * (seen * HEADS * HEAD_DIM) as f64,
-        bytes: 8.0 * (seen * KV_HEADS * HEAD_DIM) as f64,
-        fused: Box::new(move || vec![first(decode_attention(q.clone(), &cache, &rows, options))]),
-        reference: None,
+        name: format!("cache write {sequences} rows"),
+        flop: 0.0,
+        // Read and written.
+        bytes: 4.0 * 4.0 * row,
+        fused,
+        reference,
     });
     let vocab = 32_768;
     let logits = values([sequences, vocab], 6, device);
@@ -490,14 +533,15 @@ fn decoding_cases(device: &Device, cases: &mut Vec<Case>) {
         top_p: 1.0,
         softcap: Some(30.0),
     };
+    let (fused, reference) = either_way(move || {
+        sample(logits.clone(), &uniforms, options);
+        Vec::new()
+    });
     cases.push(Case {
         name: format!("sample {sequences}×{vocab}"),
         flop: 0.0,
         bytes: 4.0 * (sequences * vocab) as f64,
-        fused: Box::new(move || {
-            sample(logits.clone(), &uniforms, options);
-            Vec::new()
-        }),
-        reference: None,
+        fused,
+        reference,
     });
 }

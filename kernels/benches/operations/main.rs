@@ -132,7 +132,8 @@ fn report(case: &Case, ceiling: &Ceiling, options: &Options) {
             format!("{:.0}%", 100.0 * gflops / ceiling.gflops)
         ),
         100.0 * gbytes / ceiling.gbytes,
-        shown(extra_bytes > 0, format!("{:.1}", extra_bytes as f64 / 1e6)),
+        // A GPU's is not counted.
+        shown(ceiling.on_cpu, format!("{:.1}", extra_bytes as f64 / 1e6)),
         reference.map_or("–".to_owned(), |r| format!("{:.3}", r * 1e3)),
         reference.map_or("–".to_owned(), |r| format!("{:.2}×", r / seconds)),
     );

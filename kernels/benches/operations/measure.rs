@@ -8,12 +8,13 @@ use crate::memory;
 pub struct Ceiling {
     pub gflops: f64,
     pub gbytes: f64,
+    pub on_cpu: bool,
 }
 
 pub struct Measured {
     /// The median.
     pub seconds: f64,
-    /// The most that was allocated beyond what was before and after; 0 where it is not known.
+    /// The most that was allocated in the host's memory beyond what was before and after.
     pub extra_bytes: usize,
 }
 
@@ -36,13 +37,15 @@ impl Ceiling {
             quick,
         );
         // burn-flex multiplies with one thread; two copy twice as much.
-        let threads = match kernels::device::is_cpu(device) {
+        let on_cpu = kernels::device::is_cpu(device);
+        let threads = match on_cpu {
             true => std::thread::available_parallelism().map_or(1, usize::from),
             false => 1,
         };
         Ceiling {
             gflops: 2.0 * (size as f64).powi(3) / product.seconds / 1e9,
             gbytes: threads as f64 * 8.0 * f64::from(1 << 24) / copy.seconds / 1e9,
+            on_cpu,
         }
     }
 }

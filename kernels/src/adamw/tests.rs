@@ -2,7 +2,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
 use crate::device;
-use crate::parity::{FEW_ROUNDINGS, distance, host, norm, random};
+use crate::parity::{FEW_ROUNDINGS, distance, float32, host, nans, norm, random};
 
 #[test]
 fn adamw_is_its_reference_and_decays_every_parameter() {
@@ -58,5 +58,37 @@ fn a_tensor_that_something_else_holds_is_not_written() {
         assert_ne!(host(after)[0], 1.0, "{device_name}");
         assert_eq!(host(held), [1.0; 70], "{device_name}");
         assert_eq!(host(moment), [0.5; 70], "{device_name}");
+    }
+}
+
+/// A gradient of −∞ gives moments of −∞ and ∞, and −∞ / ∞ is NaN.
+#[test]
+fn a_nan_or_infinite_gradient_shows_in_its_own_parameter_and_moments_alone() {
+    let step = AdamWStep {
+        learning_rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        grad_scale: 0.5,
+        step: 2,
+    };
+    for (device_name, device) in device::for_tests() {
+        let mut grad: Vec<f64> = random(300, 1).collect();
+        grad[5] = f64::NAN;
+        grad[290] = f64::NEG_INFINITY;
+        let ones = || float32(&[1.0; 300], [300], &device);
+        let grad = float32(&grad, [300], &device);
+        let (parameter, moments) = adamw(ones(), grad, [ones(), ones()], step);
+        assert_eq!(nans(&host(parameter)), [5, 290], "{device_name}");
+        let [first, second] = moments.map(host);
+        assert_eq!(nans(&first), [5], "{device_name}");
+        assert_eq!(nans(&second), [5], "{device_name}");
+        assert_eq!(
+            (first[290], second[290]),
+            (f64::NEG_INFINITY, f64::INFINITY),
+            "{device_name}"
+        );
+        assert_eq!(first.iter().filter(|m| m.is_infinite()).count(), 1);
     }
 }

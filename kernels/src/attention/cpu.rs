@@ -17,6 +17,11 @@ use crate::segments::Tile;
 
 /// Query rows in a tile.
 const TILE: usize = 64;
+/// Threads that share the queries of one sequence and key head on the way back, at most: each has
+/// gradients of all its keys and values.
+const SHARES: usize = 4;
+/// Tiles of a share, at least.
+const SHARE_TILES: usize = 4;
 
 impl AttentionOps for Flex {
     fn attention(
@@ -99,28 +104,45 @@ impl AttentionOps for Flex {
             let segment = starts.partition_point(|&start| start <= tile.rows.start) - 1;
             tiles[segment].push(Keys::of(tile, &segments, options));
         }
-        let tasks: Vec<(usize, usize)> = (0..segments.num_segments())
-            .flat_map(|segment| (0..kv_heads).map(move |head| (segment, head)))
-            .collect();
+        let mut tasks = Vec::new();
+        for (segment, tiles) in tiles.iter().enumerate() {
+            // Every so many tiles: later ones see more keys.
+            let shares = (tiles.len() / SHARE_TILES).clamp(1, SHARES);
+            for first in 0..shares {
+                let share: Vec<&Keys> = tiles.iter().skip(first).step_by(shares).collect();
+                tasks.extend((0..kv_heads).map(|head| (segment, share.clone(), head)));
+            }
+        }
         let grads: Vec<HeadGrads> = tasks
             .par_iter()
-            .map(|&(segment, head)| {
-                inputs.backward_head(&tiles[segment], head, output, logsumexp, grad)
-            })
+            .map(|(_, tiles, head)| inputs.backward_head(tiles, *head, output, logsumexp, grad))
             .collect();
         let mut grad_q = vec![0.0; tokens * heads * head_dim];
         let mut grad_k = vec![0.0; tokens * kv_heads * head_dim];
         let mut grad_v = vec![0.0; tokens * kv_heads * head_dim];
         let group_width = heads / kv_heads * head_dim;
         // In the order of the segments, so that what answers add to their prompt has one order.
-        for ((segment, head), HeadGrads { q, k, v }) in tasks.into_iter().zip(grads) {
-            let own = segments.range(segment);
-            add_rows(&mut grad_q, &q, own, head, group_width, heads * head_dim);
+        for ((segment, tiles, head), HeadGrads { q, k, v }) in tasks.into_iter().zip(grads) {
+            let mut part = &q[..];
+            for keys in tiles {
+                let (values, rest) = part.split_at(keys.rows() * group_width);
+                part = rest;
+                let rows = keys.tile.rows.clone();
+                add_rows(
+                    &mut grad_q,
+                    values,
+                    rows,
+                    head,
+                    group_width,
+                    heads * head_dim,
+                );
+            }
             let virtual_rows = segments.with_prefix(segment);
             for (grad, part) in [(&mut grad_k, k), (&mut grad_v, v)] {
                 let mut part = &part[..];
                 for rows in virtual_rows.clone() {
-                    let (values, rest) = part.split_at(rows.len() * head_dim);
+                    // What no tile of the share sees has no gradient here.
+                    let (values, rest) = part.split_at(part.len().min(rows.len() * head_dim));
                     part = rest;
                     add_rows(grad, values, rows, head, head_dim, kv_heads * head_dim);
                 }
@@ -151,9 +173,9 @@ fn add_rows(
     }
 }
 
-/// The gradients of one key head and its query heads from the queries of one segment.
+/// The gradients of one key head and its query heads from queries of one segment.
 struct HeadGrads {
-    /// `[rows, group · head_dim]`.
+    /// `[rows, group · head_dim]`, in the order of the tiles.
     q: Vec<f32>,
     /// `[prefix and rows, head_dim]`, as `v`.
     k: Vec<f32>,
@@ -342,7 +364,7 @@ impl Inputs<'_> {
     /// dK = dSᵀ·Q, dV = Pᵀ·dO, the last two summed over the query heads in their order.
     fn backward_head(
         &self,
-        tiles: &[Keys],
+        tiles: &[&Keys],
         kv_head: usize,
         output: &[f32],
         logsumexp: &[f32],
@@ -350,14 +372,16 @@ impl Inputs<'_> {
     ) -> HeadGrads {
         let group = self.heads / self.kv_heads;
         let (head_dim, width) = (self.head_dim, self.heads * self.head_dim);
-        let rows: usize = tiles.iter().map(Keys::rows).sum();
-        let before = tiles[0].first_query;
+        let rows: usize = tiles.iter().map(|keys| keys.rows()).sum();
+        let seen = tiles.iter().map(|keys| keys.first_key + keys.columns);
+        let seen = seen.max().unwrap_or(0);
         let mut grad_q = vec![0.0; rows * group * head_dim];
-        let mut grad_k = vec![0.0; (before + rows) * head_dim];
-        let mut grad_v = vec![0.0; (before + rows) * head_dim];
+        let mut grad_k = vec![0.0; seen * head_dim];
+        let mut grad_v = vec![0.0; seen * head_dim];
         let mut probabilities = Vec::new();
         let mut grad_scores = Vec::new();
         for (member, head) in (kv_head * group..(kv_head + 1) * group).enumerate() {
+            let mut row = 0;
             for keys in tiles {
                 let start = keys.tile.rows.start;
                 let size = [keys.rows(), keys.columns];
@@ -388,7 +412,8 @@ impl Inputs<'_> {
                         self.backward_row(p, ds, keys.visible(i), lse, row_dot);
                     }
                 });
-                let local = ((keys.first_query - before) * group + member) * head_dim;
+                let local = (row * group + member) * head_dim;
+                row += keys.rows();
                 self.weighted_sum(
                     keys,
                     &grad_scores,

@@ -52,6 +52,21 @@ fn attention_is_its_reference() {
     }
 }
 
+/// Sequences whose queries several threads share on the way back, one with a prefix, with windows that
+/// hide what lies before a share.
+#[test]
+fn attention_of_long_sequences_is_its_reference() {
+    let part = |length, prefix| Segment { length, prefix };
+    for packing in [
+        sequences(&[1030, 7]),
+        vec![part(290, None), part(530, Some(0)), part(31, Some(0))],
+    ] {
+        for (window, softcap) in [(None, None), (Some(70), Some(2.0)), (Some(700), None)] {
+            check_attention(&packing, [2, 1, 8], window, softcap);
+        }
+    }
+}
+
 #[test]
 fn attention_of_the_widest_heads_is_its_reference() {
     check_attention(&prompts_and_answers(), [2, 1, 256], Some(9), Some(2.0));

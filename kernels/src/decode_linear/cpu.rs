@@ -1,5 +1,7 @@
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
 use burn_backend::TensorMetadata;
+use burn_backend::ops::FloatTensorOps;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -12,7 +14,11 @@ use crate::cpu::{contiguous, tensor, unwritten, values, written};
 const COLUMNS: usize = 24;
 
 impl DecodeLinearOps for Flex {
-    fn decode_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn decode_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dtype: DType,
+    ) -> FloatTensor<Self> {
         let [rows, width] = x.shape().dims();
         let [columns, _] = weight.shape().dims();
         let (x, weight) = (contiguous(x), contiguous(weight));
@@ -27,6 +33,10 @@ impl DecodeLinearOps for Flex {
                 unsafe { panels.products(weight, block * COLUMNS, &into) };
             });
         // SAFETY: the blocks cover the columns, and the panels the rows.
-        tensor(unsafe { written(output) }, [rows, columns])
+        let output = tensor(unsafe { written(output) }, [rows, columns]);
+        match dtype {
+            DType::F32 => output,
+            _ => Flex::float_cast(output, dtype.into()),
+        }
     }
 }

@@ -3,20 +3,30 @@ use std::sync::Arc;
 use burn::backend::tensor::FloatTensor;
 use burn_backend::TensorMetadata;
 use burn_flex::Flex;
+use rayon::prelude::*;
 
 use super::EmbeddingOps;
 use crate::cpu::{contiguous, tensor, values, vectorized};
+
+/// Rows that a thread looks up at a time, at least.
+const ROWS: usize = 64;
 
 impl EmbeddingOps for Flex {
     fn embedding(weight: FloatTensor<Self>, ids: Arc<[u32]>, scale: f32) -> FloatTensor<Self> {
         let [_, width] = weight.shape().dims();
         let weight = contiguous(weight);
         let weight = values(&weight);
-        let mut output = Vec::with_capacity(ids.len() * width);
-        for &id in ids.iter() {
-            let row = &weight[id as usize * width..][..width];
-            output.extend(row.iter().map(|value| value * scale));
-        }
+        let mut output = vec![0.0; ids.len() * width];
+        output
+            .par_chunks_mut(width)
+            .zip(&*ids)
+            .with_min_len(ROWS)
+            .for_each(|(output, &id)| {
+                let row = &weight[id as usize * width..][..width];
+                for (output, value) in output.iter_mut().zip(row) {
+                    *output = value * scale;
+                }
+            });
         tensor(output, [ids.len(), width])
     }
 

@@ -1,3 +1,7 @@
+//! A thread takes up to 512 keys of one sequence for all heads, and the pieces of a sequence are put
+//! together in their order. They begin at fixed places of it, so its sums do not depend on the others.
+
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
@@ -9,6 +13,9 @@ use super::{CacheRows, KvCacheOps};
 use crate::AttentionOptions;
 use crate::cpu::{contiguous, dot, exp, max, sum, tanh, tensor, values, vectorized};
 use crate::segments::first_visible;
+
+/// Keys of one piece.
+const KEYS: usize = 512;
 
 impl KvCacheOps for Flex {
     fn write_rows(
@@ -37,29 +44,49 @@ impl KvCacheOps for Flex {
     ) -> FloatTensor<Self> {
         let [sequences, heads, head_dim] = q.shape().dims();
         let [_, kv_heads, _] = k.shape().dims();
+        let (width, row) = (kv_heads * head_dim, heads * head_dim);
         let q = contiguous(q);
-        let (keys, vals) = (values(&k), values(&v));
-        let mut output = vec![0.0; sequences * heads * head_dim];
-        output
-            .par_chunks_mut(heads * head_dim)
-            .zip(values(&q).par_chunks(heads * head_dim))
-            .zip(rows.slots.par_iter().zip(&*rows.lengths))
-            .for_each(|((output, q), (&slot, &length))| {
-                let width = kv_heads * head_dim;
-                let first = first_visible(length - 1, 0, options.window);
-                let range = (slot * capacity + first) * width..(slot * capacity + length) * width;
-                let (keys, vals) = (&keys[range.clone()], &vals[range]);
-                vectorized!(attend(output, q, [keys, vals], kv_heads, head_dim, options));
+        let (q, keys, vals) = (values(&q), values(&k), values(&v));
+        // The keys of each piece, with its sequence, and the pieces of each sequence.
+        let mut pieces: Vec<(usize, Range<usize>)> = Vec::new();
+        let mut of_sequence = Vec::with_capacity(sequences);
+        for (sequence, (&slot, &length)) in rows.slots.iter().zip(&*rows.lengths).enumerate() {
+            let first = first_visible(length - 1, 0, options.window);
+            let (first, end) = (slot * capacity + first, slot * capacity + length);
+            let before = pieces.len();
+            let starts = (first..end).step_by(KEYS);
+            pieces.extend(starts.map(|start| (sequence, start..(start + KEYS).min(end))));
+            of_sequence.push(before..pieces.len());
+        }
+        let part = row + 2 * heads;
+        let mut parts = vec![0.0; pieces.len() * part];
+        parts
+            .par_chunks_mut(part)
+            .zip(&pieces)
+            .for_each(|(part, (sequence, piece))| {
+                let range = piece.start * width..piece.end * width;
+                let (q, keys, vals) = (
+                    &q[sequence * row..][..row],
+                    &keys[range.clone()],
+                    &vals[range],
+                );
+                vectorized!(attend(part, q, [keys, vals], kv_heads, head_dim, options));
             });
+        let mut output = vec![0.0; sequences * row];
+        for (output, pieces) in output.chunks_mut(row).zip(of_sequence) {
+            let parts = &parts[pieces.start * part..pieces.end * part];
+            vectorized!(merge(output, parts, heads));
+        }
         tensor(output, [sequences, heads, head_dim])
     }
 }
 
-/// One query of all heads against its keys, oldest first: a key is read once for all heads, as it
-/// lies in memory.
+/// One query of all heads against the keys of a piece, oldest first: a key is read once for all heads,
+/// as it lies in memory. `part` is zeros, and gets the weighted values of each head, then the largest
+/// score of each and the sum of its weights.
 #[inline(always)]
 fn attend(
-    output: &mut [f32],
+    part: &mut [f32],
     q: &[f32],
     [keys, values]: [&[f32]; 2],
     kv_heads: usize,
@@ -75,8 +102,10 @@ fn attend(
             scores[head * count + i] = dot(q, &key[column(head)..][..head_dim]);
         }
     }
-    for scores in scores.chunks_exact_mut(count) {
-        softmax(scores, options);
+    let (output, statistics) = part.split_at_mut(q.len());
+    let (largest, totals) = statistics.split_at_mut(heads);
+    for (head, scores) in scores.chunks_exact_mut(count).enumerate() {
+        (largest[head], totals[head]) = weights(scores, options);
     }
     for (i, value) in values.chunks_exact(width).enumerate() {
         for (head, output) in output.chunks_exact_mut(head_dim).enumerate() {
@@ -88,9 +117,10 @@ fn attend(
     }
 }
 
-/// Products to weights, in place.
+/// Products to weights, in place, of which the largest is 1; the largest score, and the sum of the
+/// weights.
 #[inline(always)]
-fn softmax(scores: &mut [f32], options: AttentionOptions) {
+fn weights(scores: &mut [f32], options: AttentionOptions) -> (f32, f32) {
     match options.softcap {
         Some(cap) => {
             for score in scores.iter_mut() {
@@ -103,12 +133,37 @@ fn softmax(scores: &mut [f32], options: AttentionOptions) {
             }
         }
     }
-    let largest = max(scores);
+    // Where all are −∞, their weights are 0 and not NaN: other pieces may have some.
+    let largest = match max(scores) {
+        f32::NEG_INFINITY => f32::MIN,
+        largest => largest,
+    };
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    let inverse = 1.0 / sum(scores);
-    for score in scores.iter_mut() {
-        *score *= inverse;
+    (largest, sum(scores))
+}
+
+/// The pieces of a sequence to its output.
+#[inline(always)]
+fn merge(output: &mut [f32], parts: &[f32], heads: usize) {
+    let (row, head_dim) = (output.len(), output.len() / heads);
+    let parts = || parts.chunks_exact(row + 2 * heads);
+    for (head, output) in output.chunks_exact_mut(head_dim).enumerate() {
+        let statistics = || parts().map(|part| [part[row + head], part[row + heads + head]]);
+        let largest = statistics().fold(f32::MIN, |largest, [m, _]| {
+            match m > largest || m.is_nan() {
+                true => m,
+                false => largest,
+            }
+        });
+        let factor = |m: f32| exp(m - largest);
+        let total: f32 = statistics().map(|[m, sum]| factor(m) * sum).sum();
+        for (part, [m, _]) in parts().zip(statistics()) {
+            let factor = factor(m) / total;
+            for (output, value) in output.iter_mut().zip(&part[head * head_dim..]) {
+                *output += factor * value;
+            }
+        }
     }
 }

@@ -57,6 +57,12 @@ pub(crate) fn decode_attention(
     }
     let hidden = TensorData::new(hidden, [sequences, 1, 1, capacity]);
     let hidden = Tensor::<4, Bool>::from_data(hidden, &device);
+    // 0 · NaN would be one.
+    let behind = hidden.clone().transpose();
+    let v = v.mask_fill(
+        behind.expand([sequences, kv_heads, capacity, head_dim]),
+        0.0,
+    );
     let scores = scores.mask_fill(
         hidden.expand([sequences, kv_heads, group, capacity]),
         f32::NEG_INFINITY,

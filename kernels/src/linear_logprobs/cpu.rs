@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
-use burn_backend::TensorMetadata;
+use burn_backend::ops::FloatTensorOps;
+use burn_backend::{Shape, TensorMetadata};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -148,6 +149,10 @@ impl OnePassOps for Flex {
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         one_pass([hidden, head, weights], None, &targets, options)
+    }
+
+    fn scaled_gradient(gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
+        Flex::float_mul(gradient, Flex::float_reshape(by, Shape::from([1, 1])))
     }
 }
 

@@ -7,20 +7,21 @@ use std::sync::Arc;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Shape};
+use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel;
 use burn_cubecl::ops::numeric;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::chunks::vocab_at_a_time;
 use super::one_pass::{OnePassOps, weighted_sum};
 use super::{COLUMNS, LinearLogprobsOps, LogprobsOptions};
 use crate::cube::{
-    contiguous, cube_max, cube_sum, cubes, empty, product, reshaped, saturating_tanh, transposed,
-    upload,
+    Indices, alignment, contiguous, cube_max, cube_sum, cubes, element, elementwise, empty, owned,
+    product, reshaped, rows, saturating_tanh, transposed,
 };
 
 /// Units of a cube.
@@ -41,6 +42,7 @@ impl LinearLogprobsOps for CubeBackend {
         let [vocab, _] = head.shape().dims();
         let (hidden, head) = (contiguous(hidden), contiguous(head));
         let state = empty(&hidden, [tokens, STATE], DType::F32);
+        let targets = Indices::upload(&hidden, &targets);
         for chunk in chunks(tokens, &head) {
             let logits = logits(&hidden, &head, &chunk);
             fold::launch(
@@ -48,7 +50,7 @@ impl LinearLogprobsOps for CubeBackend {
                 cubes(tokens),
                 CubeDim::new_1d(UNITS),
                 logits.into_buffer_arg(),
-                upload(&hidden, &targets),
+                targets.argument(),
                 state.clone().into_buffer_arg(),
                 tokens,
                 chunk.len(),
@@ -108,15 +110,24 @@ fn backward(
     let [hidden, head, columns, grad] = tensors.map(contiguous);
     let [tokens, _] = hidden.shape().dims();
     let [vocab, _] = head.shape().dims();
+    let targets = Indices::upload(&hidden, targets);
     let mut grad_hidden: Option<CubeTensor> = None;
     for chunk in chunks(tokens, &head) {
         let logits = logits(&hidden, &head, &chunk);
+        // In float32 they are changed in place, and nothing is written elsewhere.
+        let in_place = hidden.dtype == DType::F32;
+        let elsewhere = match in_place {
+            true => [1, 1],
+            false => [tokens, chunk.len()],
+        };
+        let elsewhere = empty(&hidden, elsewhere, hidden.dtype);
         grad_logits::launch(
             &hidden.client,
             cubes(tokens),
             CubeDim::new_1d(UNITS),
             logits.clone().into_buffer_arg(),
-            upload(&hidden, targets),
+            elsewhere.clone().into_buffer_arg(),
+            targets.argument(),
             columns.clone().into_buffer_arg(),
             grad.clone().into_buffer_arg(),
             tokens,
@@ -126,8 +137,10 @@ fn backward(
             1.0 / options.temperature,
             1.0 / vocab as f32,
             options.softcap.is_some(),
+            in_place,
+            element(&elsewhere),
         );
-        let grad_logits = kernel::cast(logits, hidden.dtype);
+        let grad_logits = if in_place { logits } else { elsewhere };
         let part = product(grad_logits.clone(), rows(&head, &chunk), None, DType::F32);
         grad_hidden = Some(match grad_hidden {
             Some(sum) => numeric::add(sum, part),
@@ -190,6 +203,30 @@ impl OnePassOps for CubeBackend {
         let grad_hidden = backward(tensors, None, &targets, options);
         (columns, grad_hidden)
     }
+
+    // burn's own product reads both factors as the first one's type.
+    fn scaled_gradient(gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
+        let gradient = owned(gradient);
+        let count = gradient.shape().num_elements();
+        let (cubes, units) = elementwise(count);
+        scale::launch(
+            &gradient.client.clone(),
+            cubes,
+            units,
+            gradient.clone().into_buffer_arg(),
+            contiguous(by).into_buffer_arg(),
+            count,
+            element(&gradient),
+        );
+        gradient
+    }
+}
+
+#[cube(launch)]
+fn scale<F: Float>(values: &mut [F], by: &[f32], count: usize, #[define(F)] _element: ElemType) {
+    if ABSOLUTE_POS < count {
+        values[ABSOLUTE_POS] = F::cast_from(f32::cast_from(values[ABSOLUTE_POS]) * by[0]);
+    }
 }
 
 /// Weights as the gradient of the columns: that of the first one, zeros beside it.
@@ -223,29 +260,6 @@ fn logits(hidden: &CubeTensor, head: &CubeTensor, chunk: &Range<usize>) -> CubeT
     let out = empty(hidden, [tokens, chunk.len()], DType::F32);
     let head = transposed(rows(head, chunk));
     product(hidden.clone(), head, Some(out), DType::F32)
-}
-
-/// Rows of a matrix, to be read and written where they lie: burn's own slice is a copy where its end is
-/// not aligned. Here the buffer ends up to an alignment behind the rows, and their number says where.
-fn rows(matrix: &CubeTensor, range: &Range<usize>) -> CubeTensor {
-    let [height, width] = matrix.shape().dims();
-    let bytes = |rows: usize| rows * width * matrix.dtype.size();
-    let (start, alignment) = (bytes(range.start), alignment(matrix));
-    assert!(
-        start.is_multiple_of(alignment),
-        "rows from {start} bytes on"
-    );
-    let behind = bytes(height - range.end) / alignment * alignment;
-    let mut rows = matrix.clone();
-    rows.handle = rows.handle.offset_start(start as u64);
-    rows.handle = rows.handle.offset_end(behind as u64);
-    rows.meta.shape = Shape::from([range.len(), width]);
-    rows
-}
-
-/// Where a kernel can be given a buffer of the tensor's device, in bytes: a power of two.
-fn alignment(tensor: &CubeTensor) -> usize {
-    tensor.client.properties().memory.alignment as usize
 }
 
 /// Adds a chunk's logits to what is kept of a token.
@@ -347,17 +361,19 @@ fn finish(state: &[f32], columns: &mut [f32], tokens: usize, vocab: f32) {
         columns[out + 3] = state[at + 3] / vocab;
         columns[out + 4] = state[at + 5].ln() - 2.0f32 * log_total;
         let mut correct = 0.0f32;
-        if state[at + 4] >= largest {
+        // A maximum passes over a NaN, a sum does not.
+        if state[at + 4] >= largest && total > 0.0 {
             correct = 1.0;
         }
         columns[out + 5] = correct;
     }
 }
 
-/// A chunk's products to their gradient, in place.
+/// A chunk's products to their gradient.
 #[cube(launch)]
-fn grad_logits(
+fn grad_logits<F: Float>(
     logits: &mut [f32],
+    elsewhere: &mut [F],
     targets: &[u32],
     columns: &[f32],
     grad: &[f32],
@@ -368,6 +384,8 @@ fn grad_logits(
     inverse_temperature: f32,
     inverse_vocab: f32,
     #[comptime] capped: bool,
+    #[comptime] in_place: bool,
+    #[define(F)] _element: ElemType,
 ) {
     let token = CUBE_POS;
     if token >= tokens {
@@ -403,7 +421,11 @@ fn grad_logits(
                 value *= 1.0 - ratio * ratio;
             }
         }
-        logits[start + column] = value;
+        if comptime!(in_place) {
+            logits[start + column] = value;
+        } else {
+            elsewhere[start + column] = F::cast_from(value);
+        }
         column += 256;
     }
 }

@@ -95,6 +95,11 @@ pub(crate) trait OnePassOps: Backend {
         targets: Arc<[u32]>,
         options: LogprobsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// A gradient times what the sum's own gradient is, a float32 of its own `[1]`; in place where nothing
+    /// else holds the gradient.
+    #[fusion(dtype = gradient, shape = gradient)]
+    fn scaled_gradient(gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Σ weight · the first column: `[1]`.
@@ -165,12 +170,16 @@ impl<B: Backend + OnePassOps + LinearLogprobsOps, C: CheckpointStrategy> OnePass
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("`weighted_logprobs` is the differentiable form")
     }
+
+    fn scaled_gradient(_gradient: FloatTensor<Self>, _by: FloatTensor<Self>) -> FloatTensor<Self> {
+        unreachable!("`weighted_logprobs` is the differentiable form")
+    }
 }
 
 #[derive(Debug)]
 struct OnePass;
 
-impl<B: Backend> Backward<B, 2> for OnePass {
+impl<B: Backend + OnePassOps> Backward<B, 2> for OnePass {
     /// The gradients of the hidden states and of the head; none where that is frozen.
     type State = [Option<FloatTensor<B>>; 2];
 
@@ -181,10 +190,9 @@ impl<B: Backend> Backward<B, 2> for OnePass {
         _checkpointer: &mut Checkpointer,
     ) {
         let grad = grads.consume::<B>(&ops.node);
-        let grad = B::float_reshape(grad, Shape::from([1, 1]));
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<B>(node.id, B::float_mul(gradient, grad.clone()));
+                grads.register::<B>(node.id, B::scaled_gradient(gradient, grad.clone()));
             }
         }
     }

@@ -4,10 +4,19 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
 use crate::device;
-use crate::parity::{check, host, random};
+use crate::parity::{Operation, check, check_bfloat16, float32, host, nans, random};
 
 #[test]
 fn linear_logprobs_is_its_reference_in_every_column() {
+    check_columns(check);
+}
+
+#[test]
+fn linear_logprobs_in_bfloat16_is_its_reference() {
+    check_columns(check_bfloat16);
+}
+
+fn check_columns(check: fn(&str, &[usize], f64, Operation, Operation)) {
     for (tokens, width, vocab) in [(1, 3, 5), (31, 47, 123)] {
         for (temperature, softcap) in [(1.0, None), (0.7, Some(3.0))] {
             let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7 % vocab) as u32).collect();
@@ -36,7 +45,7 @@ fn linear_logprobs_is_its_reference_in_every_column() {
                         got.log_collision(),
                         got.correct(),
                     ];
-                    Tensor::cat(columns.to_vec(), 0)
+                    Tensor::cat(columns.to_vec(), 0).cast(leaves[0].dtype())
                 },
                 &|leaves| {
                     let (hidden, head) = shaped(leaves);
@@ -91,9 +100,69 @@ fn a_logit_of_minus_infinity_has_no_probability_and_a_nan_stays_in_its_row() {
     }
 }
 
+#[test]
+fn under_a_soft_cap_a_nan_stays_in_its_row_and_so_does_its_gradient() {
+    let (tokens, width, vocab) = (3, 5, 7);
+    let options = LogprobsOptions {
+        temperature: 0.7,
+        softcap: Some(3.0),
+    };
+    for (device_name, device) in device::for_tests() {
+        let device = device.autodiff();
+        for one_pass in [false, true] {
+            let mut hidden: Vec<f64> = random(tokens * width, 1).collect();
+            hidden[width + 2] = f64::NAN;
+            let head: Vec<f64> = random(vocab * width, 2).collect();
+            let hidden = float32(&hidden, [tokens, width], &device).require_grad();
+            let head = float32(&head, [vocab, width], &device);
+            let targets = [0, 3, 6].into();
+            let (sum, got) = if one_pass {
+                let weights = Tensor::ones([tokens], (&device, DType::F32));
+                weighted_logprobs(hidden.clone(), head, &targets, weights, options)
+            } else {
+                let got = linear_logprobs(hidden.clone(), head, &targets, options);
+                (got.logprob().sum(), got)
+            };
+            let mut gradients = sum.backward();
+            let gradient = hidden.grad_remove(&mut gradients).expect("it is tracked");
+            let name = format!("{device_name}, one pass: {one_pass}");
+            for column in [got.logprob(), got.logsumexp(), got.entropy()] {
+                assert_eq!(nans(&host(column.inner())), [1], "{name}");
+            }
+            let row: Vec<usize> = (width..2 * width).collect();
+            assert_eq!(nans(&host(gradient.flatten(0, 1))), row, "{name}");
+        }
+    }
+}
+
+/// A row of the head that is NaN, which is not the target's.
+#[test]
+fn a_token_whose_logits_hold_a_nan_is_no_right_answer() {
+    for (device_name, device) in device::for_tests() {
+        let hidden = float32(&[1.0, 1.0], [2, 1], &device);
+        let head = float32(&[5.0, f64::NAN, 1.0], [3, 1], &device);
+        let options = LogprobsOptions {
+            temperature: 1.0,
+            softcap: None,
+        };
+        let got = linear_logprobs(hidden, head, &[0, 2].into(), options);
+        assert_eq!(nans(&host(got.logprob())), [0, 1], "{device_name}");
+        assert_eq!(host(got.correct()), [0.0, 0.0], "{device_name}");
+    }
+}
+
 /// The sum, its gradients, and in between the statistics.
 #[test]
 fn one_pass_gives_the_gradients_of_the_weighted_log_probabilities() {
+    check_one_pass(check);
+}
+
+#[test]
+fn one_pass_in_bfloat16_gives_the_gradients_of_the_weighted_log_probabilities() {
+    check_one_pass(check_bfloat16);
+}
+
+fn check_one_pass(check: fn(&str, &[usize], f64, Operation, Operation)) {
     for (tokens, width, vocab) in [(1, 3, 5), (31, 47, 123)] {
         for (temperature, softcap) in [(1.0, None), (0.7, Some(3.0))] {
             let targets: Arc<[u32]> = (0..tokens).map(|t| (t * 7 % vocab) as u32).collect();
@@ -105,10 +174,10 @@ fn one_pass_gives_the_gradients_of_the_weighted_log_probabilities() {
                 let hidden = leaves[0].clone().reshape([tokens, width]);
                 (hidden, leaves[1].clone().reshape([vocab, width]))
             };
-            let weights = |like: &Tensor<1>| {
+            let weights = |like: &Tensor<1>, dtype: DType| {
                 let weights: Vec<f32> = (0..tokens).map(|t| (t % 3) as f32 - 0.7).collect();
                 let data = TensorData::new(weights, [tokens]);
-                Tensor::<1>::from_data(data, (&like.device(), like.dtype()))
+                Tensor::<1>::from_data(data, (&like.device(), dtype))
             };
             check(
                 &format!("one pass {tokens}×{width}×{vocab} {options:?}"),
@@ -116,15 +185,16 @@ fn one_pass_gives_the_gradients_of_the_weighted_log_probabilities() {
                 1.0,
                 &|leaves| {
                     let (hidden, head) = shaped(leaves);
-                    let weights = weights(&leaves[0]);
+                    let weights = weights(&leaves[0], DType::F32);
                     let (sum, got) = weighted_logprobs(hidden, head, &targets, weights, options);
-                    Tensor::cat(vec![sum, got.logsumexp(), got.entropy()], 0)
+                    let columns = vec![sum, got.logsumexp(), got.entropy()];
+                    Tensor::cat(columns, 0).cast(leaves[0].dtype())
                 },
                 &|leaves| {
                     let (hidden, head) = shaped(leaves);
                     let columns = linear_logprobs_reference(hidden, head, &targets, options);
                     let column = |i| columns.clone().narrow(1, i, 1).squeeze_dim::<1>(1);
-                    let sum = (column(0) * weights(&leaves[0])).sum();
+                    let sum = (column(0) * weights(&leaves[0], leaves[0].dtype())).sum();
                     Tensor::cat(vec![sum, column(1).detach(), column(2).detach()], 0)
                 },
             );

@@ -2,10 +2,19 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
 use crate::device;
-use crate::parity::{check, host};
+use crate::parity::{Operation, check, check_bfloat16, host};
 
 #[test]
 fn rms_norm_is_its_reference() {
+    check_rms_norm(check);
+}
+
+#[test]
+fn rms_norm_in_bfloat16_is_its_reference() {
+    check_rms_norm(check_bfloat16);
+}
+
+fn check_rms_norm(check: fn(&str, &[usize], f64, Operation, Operation)) {
     for (rows, width) in [(1, 3), (47, 31), (130, 123)] {
         for kind in [NormWeight::Plain, NormWeight::OnePlus] {
             let shaped = |leaves: &[Tensor<1>]| {

@@ -283,10 +283,13 @@ fn logit<F: Float>(logits: &[F], at: usize, cap: f32, #[comptime] capped: bool) 
     }
 }
 
-/// An integer that orders as the number does.
+/// An integer that orders as the number does, −0 as 0.
 #[cube]
 fn order(x: f32) -> u32 {
-    let bits = u32::reinterpret(x);
+    let mut bits = u32::reinterpret(x);
+    if bits == 0x8000_0000u32 {
+        bits = 0u32.runtime();
+    }
     let mut key = bits | 0x8000_0000u32;
     if bits >= 0x8000_0000u32 {
         key = !bits;

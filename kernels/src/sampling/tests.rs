@@ -149,7 +149,36 @@ fn frequencies_follow_the_tempered_distribution() {
 fn a_nan_shows_in_the_log_probabilities() {
     let mut logits = LOGITS.to_vec();
     logits[2] = f32::NAN;
-    for (device, chosen) in on_each_device(&[logits], &[0.5], options(1.0, 0, 1.0)) {
-        assert!(chosen[0].model_logprob.is_nan(), "{device}: {chosen:?}");
+    for softcap in [None, Some(4.0)] {
+        let options = SamplingOptions {
+            softcap,
+            ..options(1.0, 0, 1.0)
+        };
+        for (device, chosen) in on_each_device(&[logits.clone()], &[0.5], options) {
+            assert!(
+                chosen[0].model_logprob.is_nan(),
+                "{device} {options:?}: {chosen:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_token_of_minus_infinity_is_never_chosen() {
+    let mut logits = LOGITS.to_vec();
+    logits[0] = f32::NEG_INFINITY;
+    logits[4] = f32::NEG_INFINITY;
+    // The last token has 1.3 % of the probability.
+    let uniforms: Vec<f64> = (0..200).map(|i| (f64::from(i) + 0.5) / 200.0).collect();
+    let rows = vec![logits; uniforms.len()];
+    // The fourth and fifth of the most probable tokens are those two.
+    for (top_k, top_p) in [(0, 1.0), (4, 1.0), (0, 0.9999)] {
+        for (device, chosen) in on_each_device(&rows, &uniforms, options(1.0, top_k, top_p)) {
+            let mut tokens: Vec<u32> = chosen.iter().map(|c| c.token).collect();
+            tokens.dedup();
+            assert_eq!(tokens, [1, 2, 3], "{device} {top_k} {top_p}");
+            let finite = |c: &Sampled| c.logprob.is_finite() && c.model_logprob.is_finite();
+            assert!(chosen.iter().all(finite), "{device} {top_k} {top_p}");
+        }
     }
 }

@@ -80,7 +80,7 @@ struct Sequence {
 
 impl<'a> Engine<'a> {
     fn new(model: &CausalLm, requests: &'a [Request], options: &'a GenerateOptions) -> Self {
-        let model = model.valid();
+        let model = model.for_generation();
         let longest = requests
             .iter()
             .map(|request| request.prompt.len() + request.max_new_tokens)

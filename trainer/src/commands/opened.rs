@@ -16,7 +16,7 @@ pub(super) fn model(
 ) -> Result<(CausalLm, DocumentStart), TrainError> {
     let device = open(device)?;
     let dtype = compute_dtype(dtype, &device)?;
-    let (model, report) = CausalLm::load(dir, &device.device, dtype)?;
+    let (model, report) = CausalLm::load_frozen(dir, &device.device, dtype)?;
     for warning in &report.warnings {
         eprintln!("warning: {warning}");
     }

@@ -13,6 +13,7 @@
 //! | gradients | 4 G when the last of them is there, fewer before |
 //! | the tied embedding's second gradient | 4 V h, until the two are added |
 //! | bfloat16 copies | 2 bytes a matrix parameter of the blocks whose graph is there, and a matrix's gradient before it is float32 |
+//! | bfloat16 weights that sample | 2 bytes a parameter, while something is generated |
 //! | block inputs | c T h (L + 1), where blocks are recomputed |
 //! | activations | T (c (n h + 2 q + 2 k + 3 f) + 4 heads) a block: its input, the inputs and results of its norms (n is 6 with four norms, 4 with two), q, k, v, the attention's output, gate, up and their product; with q and k norms q + k more |
 //! | inside a block's backward | c T (2 f + h) and the first matrix's gradient on top of the activations, or, at its end, the block's gradients, a copy of the largest that is transposed, and 3 c T h |
@@ -309,25 +310,22 @@ impl Items<'_> {
             }
         }
         if job.reference {
-            let name = "reference model, float32";
-            self.add(name, Place::Device, always(4 * counts.total));
+            let name = "reference model";
+            self.add(name, Place::Device, always(self.kept() * counts.total));
         }
-        let casts = job.trained == Trained::All && job.compute != Number::Float32;
-        if casts {
+        if self.casts() {
             let of_blocks = match job.recompute {
                 Recompute::Nothing => layers,
                 Recompute::Blocks | Recompute::BlocksOnHost => 1,
             };
             let block = number * counts.block_matrices;
-            // A frozen embedding that is tied is there in these numbers already, or is cast as well.
-            let is_cast = job.trains_head() || self.kept() != number;
-            let head = number * counts.embedding * u64::from(is_cast);
+            let head = number * counts.embedding * u64::from(self.casts_head());
             let matrix = number * counts.largest_in_block;
             let name = "bfloat16 copies";
             self.add(name, Place::Device, |moment| match moment {
-                Moment::Sampling | Moment::Scoring | Moment::Answering => {
-                    vec![[matrix, 1], [head, 1]]
-                }
+                // Those that generate are an item of their own.
+                Moment::Sampling | Moment::Answering => Vec::new(),
+                Moment::Scoring => vec![[matrix, 1], [head, 1]],
                 // The head, and its gradient before it is cast.
                 Moment::Head if of_blocks == 1 => vec![[head, 2]],
                 Moment::Head => vec![[block, of_blocks], [head, 2]],
@@ -532,6 +530,17 @@ impl Items<'_> {
             true => self.number(),
             false => 4,
         }
+    }
+
+    /// Whether what trains are float32 matrices, and blocks compute in copies of them.
+    fn casts(&self) -> bool {
+        self.job.trained == Trained::All && self.job.compute != Number::Float32
+    }
+
+    /// Whether the head is one of them. A frozen embedding that is tied is there in these numbers
+    /// already, or is cast as well.
+    fn casts_head(&self) -> bool {
+        self.job.trains_head() || self.kept() != self.number()
     }
 
     fn number(&self) -> u64 {

@@ -163,7 +163,7 @@ fn what_is_proposed_is_smaller_and_sorted_by_what_it_saves() {
 }
 
 #[test]
-fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_cache_all_along() {
+fn sampling_beside_training_takes_its_weights_and_the_cache_all_along() {
     let plan = |text: &str| {
         let recipe = recipe(text, StageName::Rl);
         StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda)
@@ -174,11 +174,18 @@ fn sampling_beside_training_takes_another_copy_of_the_trained_weights_and_the_ca
         let item = items.iter().find(|item| item.name == name);
         item.map_or(0, |item| item.at(moment))
     };
+    // All but the norms are cast when sampling begins.
+    let cast = "bfloat16 weights that sample";
+    let bytes = 2 * (2_614_341_888 - (26 * 4 + 1) * 2304);
+    assert_eq!(item(&plain, cast, Moment::Sampling), bytes);
+    assert_eq!(item(&plain, cast, Moment::Step), 0);
+    assert_eq!(item(&beside, cast, Moment::Step), bytes);
+    // The embedding is looked up in, and stays as it was.
     let copy = "weights that sample";
-    assert_eq!(item(&beside, copy, Moment::Step), 4 * 2_614_341_888);
+    assert_eq!(item(&beside, copy, Moment::Step), 4 * 256_000 * 2304);
     assert_eq!(item(&plain, copy, Moment::Step), 0);
     // An evaluation comes right after the step, while the old ones may still sample.
-    assert_eq!(item(&beside, copy, Moment::Answering), 4 * 2_614_341_888);
+    assert_eq!(item(&beside, copy, Moment::Answering), 4 * 256_000 * 2304);
     // The policy that drew a set says its own log-probabilities.
     assert!(beside.flops_per_step > plain.flops_per_step);
     let cache = "key-value cache";

@@ -282,7 +282,7 @@ impl Stage for Rl {
             self.begin_set(set, meter)?;
         }
         if self.drawing.settings.one_step_off_policy && step.is_multiple_of(iterations) {
-            let (drawing, policy) = (self.drawing.clone(), model.valid());
+            let (drawing, policy) = (self.drawing.clone(), model.for_generation());
             let reference = self.reference.of(model);
             let place = self.place(step + 1);
             let worker = self.worker.get_or_insert_with(Worker::start);

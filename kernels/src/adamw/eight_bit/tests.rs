@@ -1,7 +1,7 @@
 use burn::tensor::TensorData;
 
 use super::*;
-use crate::parity::{FEW_ROUNDINGS, distance, host, norm, random};
+use crate::parity::{FEW_ROUNDINGS, distance, host, nans, norm, random};
 use crate::{adamw, device};
 
 const STEP: AdamWStep = AdamWStep {
@@ -17,6 +17,16 @@ const STEP: AdamWStep = AdamWStep {
 fn tensor(size: usize, seed: u64, spread: f64, device: &Device) -> Tensor<1> {
     let values: Vec<f64> = random(size, seed).map(|v| v * spread).collect();
     Tensor::from_data(TensorData::new(values, [size]), (device, DType::F32))
+}
+
+fn scales(moments: &EightBitMoments) -> Vec<f64> {
+    host(moments.scales.clone().flatten(0, 1))
+}
+
+/// The codes, one a byte.
+fn bytes(moments: &EightBitMoments) -> Vec<u8> {
+    let words: Vec<i32> = moments.codes.clone().into_data().try_to_vec().expect("i32");
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 /// Several blocks, the last one short, over several steps: the same parameters, and codes that
@@ -41,16 +51,11 @@ fn moments_of_eight_bits_are_those_of_the_reference() {
                 distance(&a, &b) <= FEW_ROUNDINGS * norm(&b),
                 "{device_name}"
             );
-            let scales = |moments: &EightBitMoments| host(moments.scales.clone().flatten(0, 1));
             let (a, b) = (scales(&got.1), scales(&want.1));
             assert!(
                 distance(&a, &b) <= FEW_ROUNDINGS * norm(&b),
                 "{device_name}"
             );
-            let bytes = |moments: &EightBitMoments| -> Vec<u8> {
-                let words: Vec<i32> = moments.codes.clone().into_data().try_to_vec().expect("i32");
-                words.iter().flat_map(|word| word.to_le_bytes()).collect()
-            };
             let (a, b) = (bytes(&got.1), bytes(&want.1));
             let off = a.iter().zip(&b).filter(|(a, b)| a != b).count();
             assert!(off <= 2, "{device_name}: {off} of {} codes differ", a.len());
@@ -92,20 +97,59 @@ fn fifty_steps_end_near_those_with_float32_moments() {
     assert!(error < 0.09 * moved, "{error} of {moved}");
 }
 
+/// Gradients of 600 values, three blocks, one value of which is another.
+fn grad_with(at: usize, value: f64, device: &Device) -> Tensor<1> {
+    let mut values: Vec<f64> = random(600, 7).map(|v| v * 1e-3).collect();
+    values[at] = value;
+    Tensor::from_data(TensorData::new(values, [600]), (device, DType::F32))
+}
+
+/// The scale is the largest of the numbers, so the rest of the block is as if the gradient had been
+/// zero; the codes hold no NaN, but the parameter keeps it.
 #[test]
-fn a_nan_shows_in_the_parameter_and_the_scale() {
+fn a_nan_gradient_shows_in_its_parameter_for_good_and_its_moments_take_the_last_code() {
     for (device_name, device) in device::for_tests() {
-        let mut values = vec![1e-3f32; 300];
-        values[5] = f32::NAN;
-        let grad = Tensor::<1>::from_data(TensorData::new(values, [300]), (&device, DType::F32));
-        let moments = EightBitMoments::zeros(300, &device);
-        let (parameter, _) = adamw_8bit(tensor(300, 1, 1.0, &device), grad, moments, STEP);
-        let parameter = host(parameter);
-        assert!(parameter[5].is_nan(), "{device_name}");
-        assert_eq!(
-            parameter.iter().filter(|p| p.is_nan()).count(),
-            1,
-            "{device_name}"
-        );
+        let after = |value: f64| {
+            let moments = EightBitMoments::zeros(600, &device);
+            let grad = grad_with(5, value, &device);
+            adamw_8bit(tensor(600, 1, 1.0, &device), grad, moments, STEP)
+        };
+        let (parameter, moments) = after(f64::NAN);
+        let (plain_parameter, plain_moments) = after(0.0);
+        let values = host(parameter.clone());
+        assert_eq!(nans(&values), [5], "{device_name}");
+        let plain = host(plain_parameter);
+        assert_eq!(values[..5], plain[..5], "{device_name}");
+        assert_eq!(values[6..], plain[6..], "{device_name}");
+        assert_eq!(scales(&moments), scales(&plain_moments), "{device_name}");
+        let (got, mut want) = (bytes(&moments), bytes(&plain_moments));
+        // Of the first moment, and, three blocks on, of the second.
+        want[5] = 255;
+        want[3 * BLOCK + 5] = 255;
+        assert_eq!(got, want, "{device_name}");
+
+        let grad = grad_with(5, 0.0, &device);
+        let (parameter, _) = adamw_8bit(parameter, grad, moments, AdamWStep { step: 2, ..STEP });
+        assert_eq!(nans(&host(parameter)), [5], "{device_name}");
+    }
+}
+
+/// A scale of ∞ is times zero for the other codes.
+#[test]
+fn an_infinite_gradient_makes_its_parameter_nan_and_at_the_next_step_its_whole_block() {
+    for (device_name, device) in device::for_tests() {
+        let moments = EightBitMoments::zeros(600, &device);
+        let grad = grad_with(300, f64::NEG_INFINITY, &device);
+        let parameter = tensor(600, 1, 1.0, &device);
+        let (parameter, moments) = adamw_8bit(parameter, grad, moments, STEP);
+        assert_eq!(nans(&host(parameter.clone())), [300], "{device_name}");
+        let infinite: Vec<bool> = scales(&moments).iter().map(|s| s.is_infinite()).collect();
+        let second = [false, true, false];
+        assert_eq!(infinite, [second, second].concat(), "{device_name}");
+
+        let grad = grad_with(300, 0.0, &device);
+        let (parameter, _) = adamw_8bit(parameter, grad, moments, AdamWStep { step: 2, ..STEP });
+        let block: Vec<usize> = (BLOCK..2 * BLOCK).collect();
+        assert_eq!(nans(&host(parameter)), block, "{device_name}");
     }
 }

@@ -1,5 +1,7 @@
 //! What passes without gradients take: completions that are sampled, and evaluations.
 
+use kernels::DECODE_BLOCK;
+
 use super::{Items, Moment, Place, widths};
 use crate::plan::Generation;
 
@@ -33,10 +35,14 @@ impl Items<'_> {
                 vec![[layer, 2 * layers]]
             })
         });
-        // The product and its float32 form; the soft-cap changes them in place.
+        // The product, of whole blocks of rows in half precision, and what the soft-cap makes of it.
         self.add("logits of a token", Place::Device, |moment| {
             of(moment, &|generation| {
-                vec![[4 * generation.slots * vocab, 2]]
+                let rows = match number {
+                    4 => generation.slots,
+                    _ => generation.slots.next_multiple_of(DECODE_BLOCK as u64),
+                };
+                vec![[4 * rows * vocab, 1], [4 * generation.slots * vocab, 1]]
             })
         });
         let results = |tokens: u64| self.block_results(tokens);
@@ -45,9 +51,21 @@ impl Items<'_> {
         self.add("prompts, one block", Place::Device, |moment| {
             prompts[moment as usize].clone()
         });
+        let casts = self.casts();
+        if casts {
+            let counts = self.job.counts;
+            let head = counts.embedding * u64::from(self.casts_head());
+            let copies = number * (counts.block_matrices * layers + head);
+            self.add("bfloat16 weights that sample", Place::Device, |moment| {
+                of(moment, &|_| vec![[copies, 1]])
+            });
+        }
         if work.rollout.is_some_and(|rollout| rollout.beside_training) {
             // The optimizer replaces the weights that sample, where it would change them in place.
-            let trained = 4 * self.job.num_trained();
+            let trained = match casts {
+                true => 4 * self.job.counts.embedding,
+                false => 4 * self.job.num_trained(),
+            };
             self.add(
                 "weights that sample",
                 Place::Device,
