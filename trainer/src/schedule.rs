@@ -30,6 +30,28 @@ impl Schedule {
         self.settings.learning_rate * self.factor(step.saturating_sub(1))
     }
 
+    /// Steps of warm-up.
+    pub fn warmup_steps(&self) -> u64 {
+        self.warmup_steps
+    }
+
+    /// The steps before warmup_stable_decay falls; the other schedules fall from the end of warm-up.
+    pub fn decay_start(&self) -> Option<f64> {
+        let stable = self.settings.lr_scheduler_type == LrSchedulerType::WarmupStableDecay;
+        stable.then(|| self.total_steps as f64 - self.decay_steps())
+    }
+
+    /// The highest rate of the run.
+    pub fn highest_learning_rate(&self) -> f64 {
+        let [rising, risen] = [self.warmup_steps, self.warmup_steps + 1]
+            .map(|step| self.learning_rate(step.clamp(1, self.total_steps.max(1))));
+        rising.max(risen)
+    }
+
+    fn decay_steps(&self) -> f64 {
+        self.settings.decay_ratio * self.total_steps as f64
+    }
+
     /// `taken` steps came before.
     fn factor(&self, taken: u64) -> f64 {
         if taken < self.warmup_steps {
@@ -47,9 +69,8 @@ impl Schedule {
                 above_floor(0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
             }
             LrSchedulerType::WarmupStableDecay => {
-                let decay = self.settings.decay_ratio * self.total_steps as f64;
                 let left = self.total_steps.saturating_sub(taken) as f64;
-                above_floor((left / decay.max(1.0)).min(1.0))
+                above_floor((left / self.decay_steps().max(1.0)).min(1.0))
             }
             LrSchedulerType::InverseSqrt => {
                 // Without a warm-up the time scale is 10,000 steps, as in transformers.
@@ -98,6 +119,14 @@ mod tests {
             assert!((schedule.learning_rate(13) - 0.55).abs() < 1e-12, "{kind}");
             assert!((schedule.learning_rate(21) - 0.1).abs() < 1e-12, "{kind}");
         }
+    }
+
+    #[test]
+    fn the_highest_rate_is_the_peak_where_the_run_gets_there() {
+        assert_eq!(schedule("linear", 20).highest_learning_rate(), 1.0);
+        assert_eq!(schedule("linear", 5).highest_learning_rate(), 1.0);
+        assert_eq!(schedule("linear", 4).highest_learning_rate(), 0.75);
+        assert_eq!(schedule("linear", 1).highest_learning_rate(), 0.0);
     }
 
     #[test]

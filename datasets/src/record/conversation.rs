@@ -147,7 +147,7 @@ fn check_supervised(messages: &[Message], field: &str) -> Result<(), RecordError
         .map(|message| message.role.as_str())
         .collect();
     let found = if messages.iter().any(Message::is_assistant) {
-        "only assistant turns with \"train\": false".to_owned()
+        "only assistant turns with \"train\": false or \"weight\": 0".to_owned()
     } else {
         format!("the roles {}", roles.join(", "))
     };

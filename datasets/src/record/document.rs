@@ -7,12 +7,14 @@ use super::Record;
 use super::fields::Fields;
 use crate::error::RecordError;
 
-/// A piece of running text: `{"text": "The old stone tower."}`.
+/// A piece of running text: `{"text": "The old stone tower."}`, or, of another part of a mixture,
+/// `{"text": "Translate to German: tower\nTurm", "component": "instruction"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     /// The text, not blank.
     pub text: String,
-    /// Which part of the mixture it counts to; `monolingual` where the line does not say.
+    /// Which part of the mixture it counts to; `monolingual` where the line does not say. Losses are
+    /// shown by it, and it changes nothing else: every token of the text is trained on.
     pub component: Component,
 }
 
@@ -86,11 +88,9 @@ impl Record for Document {
             Some("instruction") => Component::Instruction,
             Some(other) => {
                 let expected = "`monolingual`, `parallel` or `instruction`";
-                return Err(RecordError::field(
-                    "component",
-                    expected,
-                    format!("`{other}`"),
-                ));
+                let found = format!("`{other}`");
+                let hint = "the loss is shown by it: write one of these, or leave it out";
+                return Err(RecordError::field("component", expected, found).hint(hint));
             }
         };
         Ok(Self { text, component })
@@ -118,9 +118,19 @@ impl Record for TranslationPair {
 impl Record for CorpusRecord {
     fn from_json(value: Value) -> Result<Self, RecordError> {
         if is_pair(&value) {
-            TranslationPair::from_json(value).map(Self::Pair)
-        } else {
-            Document::from_json(value).map(Self::Document)
+            return TranslationPair::from_json(value).map(Self::Pair);
+        }
+        match conversation_field(&value) {
+            Some(field) => Err(RecordError::field(
+                "text",
+                "text, as continued pretraining reads documents",
+                format!("a conversation under `{field}`"),
+            )
+            .hint(
+                "train on conversations with --stage sft, or write each out as {\"text\": …, \
+                 \"component\": \"instruction\"}",
+            )),
+            None => Document::from_json(value).map(Self::Document),
         }
     }
 
@@ -135,6 +145,16 @@ impl Record for CorpusRecord {
 /// Whether a line is a translation pair rather than something else with a `source` of its own.
 pub(super) fn is_pair(value: &Value) -> bool {
     value.get("source").is_some() && value.get("target").is_some()
+}
+
+/// The field by which a line without `text` is a conversation or an answer to a prompt.
+fn conversation_field(value: &Value) -> Option<&'static str> {
+    let has = |name: &&str| value.get(name).is_some_and(|value| !value.is_null());
+    let fields = ["messages", "conversations", "instruction", "prompt"];
+    match has(&"text") {
+        true => None,
+        false => fields.into_iter().find(has),
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +190,24 @@ mod tests {
             error,
             "field `text`: expected text, found only `txt`, `id`\nhint: a line looks like {\"text\": \"The old stone tower.\"}"
         );
+    }
+
+    #[test]
+    fn a_conversation_in_a_corpus_is_told_the_stage_for_it_and_the_form_of_a_document() {
+        let turns = json!([{"role": "assistant", "content": "Hi"}]);
+        for (field, record) in [
+            ("messages", json!({"messages": turns})),
+            ("prompt", json!({"prompt": "Hello", "completion": "Hi"})),
+        ] {
+            let error = CorpusRecord::from_json(record).unwrap_err();
+            assert_eq!(error.field_path(), "text");
+            let text = error.to_string();
+            for words in [field, "--stage sft", r#""component": "instruction""#] {
+                assert!(text.contains(words), "no `{words}` in {text}");
+            }
+        }
+        let both = json!({"text": "Hello Hi", "messages": turns});
+        assert!(CorpusRecord::from_json(both).is_ok());
     }
 
     #[test]

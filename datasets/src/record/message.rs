@@ -13,7 +13,8 @@ pub struct Message {
     pub role: String,
     /// What is said. A list of `{"type":"text","text"}` parts is joined while parsing.
     pub content: String,
-    /// `false` leaves an assistant turn unsupervised. The chat template does not see this key.
+    /// `false` leaves an assistant turn unsupervised, as `"weight": 0` does. The chat template sees
+    /// neither key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<bool>,
     /// Further keys, handed to the chat template as they are (`reasoning_content`, `name`, …).
@@ -76,6 +77,16 @@ pub(super) fn message(value: Value) -> Result<Message, RecordError> {
     };
     let content = fields.require(content_key, "text")?;
     let content = content_text(content).map_err(|e| e.within(content_key))?;
+    Ok(Message {
+        role,
+        content,
+        train: train(&mut fields)?,
+        extra: fields.into_rest(),
+    })
+}
+
+/// Whether a turn is trained on, by `train` or by what OpenAI and axolotl write: `weight`, 0 or 1.
+fn train(fields: &mut Fields) -> Result<Option<bool>, RecordError> {
     let train = match fields.take("train") {
         None => None,
         Some(Value::Bool(train)) => Some(train),
@@ -87,12 +98,31 @@ pub(super) fn message(value: Value) -> Result<Message, RecordError> {
             ));
         }
     };
-    Ok(Message {
-        role,
-        content,
-        train,
-        extra: fields.into_rest(),
-    })
+    let Some(weight) = fields.take("weight") else {
+        return Ok(train);
+    };
+    let by_weight = match weight.as_f64() {
+        Some(0.0) => false,
+        Some(1.0) => true,
+        _ => {
+            let found = match &weight {
+                Value::Number(number) => number.to_string(),
+                other => kind_of(other).to_owned(),
+            };
+            return Err(RecordError::field("weight", "0 or 1", found).hint(
+                "a turn is trained on or not: write 1, or 0 (\"train\": false) to leave it out",
+            ));
+        }
+    };
+    match train {
+        Some(train) if train != by_weight => {
+            let expected = format!("{} beside \"train\": {train}", u8::from(train));
+            Err(RecordError::field("weight", expected, weight.to_string())
+                .hint("both say whether the turn is trained on: leave one of them out"))
+        }
+        // A weight of 1 says what holds anyway.
+        _ => Ok(train.or((!by_weight).then_some(false))),
+    }
 }
 
 /// Parses a list of messages that is not empty.
@@ -156,5 +186,62 @@ fn sharegpt_role(speaker: String) -> String {
         "gpt" | "chatgpt" | "model" | "bot" => "assistant".into(),
         "observation" | "function" => "tool".into(),
         _ => speaker,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(key: &str, value: Value) -> Result<Message, RecordError> {
+        let mut turn = json!({"role": "assistant", "content": "Hello"});
+        turn[key] = value;
+        message(turn)
+    }
+
+    #[test]
+    fn a_turn_of_weight_0_is_not_trained_on_and_one_of_weight_1_is() {
+        for weight in [json!(0), json!(0.0)] {
+            let muted = read("weight", weight).expect("a sound turn");
+            assert_eq!(Ok(muted), read("train", json!(false)));
+        }
+        for weight in [json!(1), json!(1.0), Value::Null] {
+            let turn = read("weight", weight).expect("a sound turn");
+            assert_eq!(turn, Message::assistant("Hello"));
+        }
+        let from = json!({"from": "gpt", "value": "Hello", "weight": 0});
+        assert_eq!(Ok(false), message(from).map(|turn| turn.is_supervised()));
+    }
+
+    #[test]
+    fn another_weight_is_an_error_that_says_what_there_is() {
+        for (weight, found) in [
+            (json!(0.5), "found 0.5"),
+            (json!(2), "found 2"),
+            (json!(true), "found a boolean"),
+        ] {
+            let error = read("weight", weight).expect_err("no such weight");
+            assert_eq!(error.field_path(), "weight");
+            let text = error.to_string();
+            assert!(text.contains(found) && text.contains("hint: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weight_that_contradicts_train_is_an_error() {
+        let turn = |train: bool, weight: u8| {
+            message(json!({"role": "assistant", "content": "a", "train": train, "weight": weight}))
+        };
+        assert_eq!(turn(true, 1).map(|turn| turn.train), Ok(Some(true)));
+        assert_eq!(turn(false, 0).map(|turn| turn.train), Ok(Some(false)));
+        for (train, weight) in [(true, 0), (false, 1)] {
+            let error = turn(train, weight).expect_err("they disagree");
+            assert!(
+                error.to_string().contains("leave one of them out"),
+                "{error}"
+            );
+        }
     }
 }

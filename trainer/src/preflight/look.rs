@@ -4,7 +4,10 @@ use std::path::Path;
 use model::ModelConfig;
 use telemetry::EventLog;
 
-use super::{Finding, Findings, Saving, disk_room, look_at_pairs, look_at_sequences, model_files};
+use super::{
+    Finding, Findings, Saving, disk_room, look_at_pairs, look_at_sequences, model_files,
+    peak_of_learning_rate,
+};
 use crate::TrainError;
 use crate::checkpoint::Start;
 use crate::recipe::{PoSettings, Preflight, Recipe};
@@ -78,7 +81,7 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Looks at the disk and, where the stage has something to try out with its model, at that; logs
+    /// Looks at the schedule, the disk and, where the stage has something to try out with its model, at that; logs
     /// all that was found.
     ///
     /// # Errors
@@ -98,6 +101,7 @@ impl<'a> Look<'a> {
             Some(findings) => findings,
             None => probe()?.unwrap_or_default(),
         };
+        peak_of_learning_rate(&mut findings, &self.recipe.schedule, saving.total_steps);
         disk_room(&mut findings, saving, &self.recipe.run, self.output);
         match num_printed {
             None => print(&findings, &findings.warnings),

@@ -6,6 +6,7 @@
 
 mod disk;
 mod distribution;
+mod learning_rate;
 mod look;
 mod model_files;
 mod pairs;
@@ -21,6 +22,7 @@ use crate::table::aligned;
 
 pub use disk::{Saving, disk_room};
 pub use distribution::{Distribution, spread};
+pub use learning_rate::peak_of_learning_rate;
 pub use look::Look;
 pub use model_files::model_files;
 pub use pairs::look_at_pairs;

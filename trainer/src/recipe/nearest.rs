@@ -1,6 +1,9 @@
 //! What an unknown key was probably meant to be.
 
-use super::GROUPS;
+use toml::Value;
+
+use super::choices::StageName;
+use super::{GROUPS, import};
 
 /// Keys that people know from elsewhere and that Keep says differently.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -16,6 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("bf16", "write `dtype = \"bfloat16\"`"),
     ("fp16", "write `dtype = \"bfloat16\"`: there is no float16"),
+    ("use_peft", "LoRA is `lora_r` above 0"),
 ];
 
 /// What to write for a key that Keep says differently.
@@ -24,11 +28,16 @@ pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
     Some(known.1)
 }
 
-/// The sentence that helps someone who wrote the unknown key `name`.
-pub(super) fn suggestion(name: &str) -> String {
-    if let Some(advice) = elsewhere(name) {
-        return advice.to_owned();
-    }
+/// The sentence that helps someone who gave a stage the unknown key `name`.
+pub(super) fn advice(stage: StageName, name: &str, value: &Value) -> String {
+    let known = elsewhere(name).map(str::to_owned);
+    known
+        .or_else(|| import::advice::of_key(stage, name, value))
+        .unwrap_or_else(|| suggestion(name))
+}
+
+/// The key that was probably meant.
+fn suggestion(name: &str) -> String {
     let keys = GROUPS.iter().flat_map(|group| group.keys);
     let spellings = keys.flat_map(|key| {
         std::iter::once(key.name)
@@ -56,6 +65,18 @@ pub(super) fn near_word<'a>(word: &str, words: impl Iterator<Item = &'a str>) ->
     let distances = words.map(|known| (edit_distance(word, known), known));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= word.chars().count() / 4).then_some(nearest)
+}
+
+/// The word that `word` is nearly, or that it only adds to.
+pub(super) fn near_or_contained(
+    word: &str,
+    words: &'static [&'static str],
+) -> Option<&'static str> {
+    let contained = || {
+        let contained = words.iter().copied().filter(|known| word.contains(known));
+        contained.max_by_key(|known| known.len())
+    };
+    near_word(word, words.iter().copied()).or_else(contained)
 }
 
 /// The least number of insertions, deletions, replacements and swaps of neighbours that turn `a`
@@ -114,6 +135,26 @@ mod tests {
 
     #[test]
     fn a_key_that_is_a_flag_here_is_told_the_flag() {
-        assert!(suggestion("output_dir").contains("--output"));
+        let advice = advice(StageName::Sft, "output_dir", &Value::from("runs/a"));
+        assert!(advice.contains("--output"), "{advice}");
+    }
+
+    #[test]
+    fn a_key_of_another_program_is_told_what_becomes_of_it_there_and_others_the_nearest() {
+        let on = Value::Boolean(true);
+        let theirs = advice(StageName::Po, "precompute_ref_log_probs", &on);
+        assert!(theirs.contains("not needed"), "{theirs}");
+        assert_eq!(
+            advice(StageName::Po, "learning_rat", &on),
+            "did you mean `learning_rate`?"
+        );
+    }
+
+    #[test]
+    fn a_word_with_more_around_it_is_near() {
+        let near = |word| near_or_contained(word, &["adamw_torch", "adamw_8bit"]);
+        assert_eq!(near("adamw_8bit_bnb"), Some("adamw_8bit"));
+        assert_eq!(near("adam_8bit"), Some("adamw_8bit"));
+        assert_eq!(near("lion"), None);
     }
 }

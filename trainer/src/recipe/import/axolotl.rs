@@ -260,7 +260,6 @@ pub(super) const DEFAULTS: &[Default] = &[
     (&[Po], "loss_type", "'sigmoid'"),
     (&[Po], "use_weighting", "false"),
     (&[Po], "weighting_clamp", "false"),
-    (&[Rl], "per_device_train_batch_size", "1"),
     (&[Rl], "max_completion_length", "256"),
 ];
 

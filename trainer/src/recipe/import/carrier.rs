@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::rule::{self, Default, Row, Rule};
 use super::yaml::{Item, Yaml};
-use super::{Note, value_of};
+use super::{Note, Program, value_of};
 use crate::recipe::schema::{self, DefaultValue};
 use crate::recipe::{StageName, nearest};
 
@@ -32,6 +32,7 @@ impl Carried {
 
 /// The recipe and the notes, while the keys of a configuration go by.
 pub(super) struct Carrier<'a> {
+    pub(super) program: Program,
     pub(super) stage: StageName,
     /// All keys of the configuration.
     pub(super) items: &'a [Item],
@@ -40,8 +41,9 @@ pub(super) struct Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
-    pub(super) fn new(stage: StageName, items: &'a [Item]) -> Self {
+    pub(super) fn new(program: Program, stage: StageName, items: &'a [Item]) -> Self {
         Carrier {
+            program,
             stage,
             items,
             keys: Keys::new(),
@@ -151,6 +153,11 @@ impl<'a> Carrier<'a> {
         self.note(item, false, why.into());
     }
 
+    /// Adds what is to be said of a key that is carried.
+    pub(super) fn remark(&mut self, item: &Item, why: impl Into<String>) {
+        self.note(item, true, why.into());
+    }
+
     fn note(&mut self, item: &Item, carried: bool, why: String) {
         let value = item.value.to_string().replace('\n', " ");
         let value = match value.char_indices().nth(SHOWN) {
@@ -169,31 +176,35 @@ impl<'a> Carrier<'a> {
     /// Says the program's defaults where they are not Keep's.
     pub(super) fn add_defaults(&mut self, defaults: &[Default]) {
         for (stages, name, text) in defaults {
-            if !stages.contains(&self.stage) {
-                continue;
+            if stages.contains(&self.stage) {
+                self.add_default(name, text);
             }
-            let Some(key) = schema::find(self.stage, name) else {
-                continue;
-            };
-            let accepted = |text: &str| {
-                let value: Option<Value> = text.parse().ok();
-                value.and_then(|value| key.spec.kind.accept(&value))
-            };
-            let Some(value) = accepted(text) else {
-                continue;
-            };
-            let is_keeps = match key.default(self.stage) {
-                DefaultValue::Toml(ours) => accepted(ours).as_ref() == Some(&value),
-                _ => false,
-            };
-            let overridden = match key.name {
-                "num_train_epochs" => self.keys.contains_key("max_steps"),
-                "warmup_ratio" => self.keys.contains_key("warmup_steps"),
-                _ => false,
-            };
-            if !is_keeps && !overridden && !self.keys.contains_key(key.name) {
-                self.keys.insert(key.name, Carried { value, from: None });
-            }
+        }
+    }
+
+    /// Says a default of the program, as TOML, where it is not Keep's.
+    pub(super) fn add_default(&mut self, name: &str, text: &str) {
+        let Some(key) = schema::find(self.stage, name) else {
+            return;
+        };
+        let accepted = |text: &str| {
+            let value: Option<Value> = text.parse().ok();
+            value.and_then(|value| key.spec.kind.accept(&value))
+        };
+        let Some(value) = accepted(text) else {
+            return;
+        };
+        let is_keeps = match key.default(self.stage) {
+            DefaultValue::Toml(ours) => accepted(ours).as_ref() == Some(&value),
+            _ => false,
+        };
+        let overridden = match key.name {
+            "num_train_epochs" => self.keys.contains_key("max_steps"),
+            "warmup_ratio" => self.keys.contains_key("warmup_steps"),
+            _ => false,
+        };
+        if !is_keeps && !overridden && !self.keys.contains_key(key.name) {
+            self.keys.insert(key.name, Carried { value, from: None });
         }
     }
 

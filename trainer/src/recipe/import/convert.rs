@@ -2,6 +2,7 @@
 
 use super::carrier::Carrier;
 use super::yaml::{Item, Yaml};
+use super::{Program, trl};
 use crate::recipe::StageName;
 
 /// transformers' schedules by the name of Keep's.
@@ -11,8 +12,20 @@ pub(super) const SCHEDULES: &[(&str, &str)] = &[
     ("cosine_warmup_with_min_lr", "cosine"),
 ];
 
+/// What stands beside Keep's name of a schedule.
+pub(super) fn beside(schedule: &str) -> Option<&'static str> {
+    match schedule {
+        "cosine_with_min_lr" | "cosine_warmup_with_min_lr" => {
+            Some(", and min_lr_ratio, where it ends as a share of learning_rate")
+        }
+        "constant_with_warmup" => Some(", and warmup_ratio or warmup_steps"),
+        _ => None,
+    }
+}
+
 /// Optimizers by the name of Keep's. The paged ones differ in where moments lie, not in their values.
 pub(super) const OPTIMIZERS: &[(&str, &str)] = &[
+    ("adamw", "adamw_torch"),
     ("adamw_hf", "adamw_torch"),
     ("adamw_torch_fused", "adamw_torch"),
     ("adamw_apex_fused", "adamw_torch"),
@@ -68,7 +81,9 @@ pub(super) fn fp16(carrier: &mut Carrier<'_>, item: &Item) {
 pub(super) fn dtype(carrier: &mut Carrier<'_>, item: &Item) {
     let word = item.value.text().unwrap_or_default();
     match word.strip_prefix("torch.").unwrap_or(word) {
-        "float16" => fp16(carrier, item),
+        "float16" | "fp16" | "half" => fp16(carrier, item),
+        "bf16" => carrier.offer(item, "dtype", &text("bfloat16")),
+        "fp32" => carrier.offer(item, "dtype", &text("float32")),
         word => carrier.offer(item, "dtype", &text(word)),
     }
 }
@@ -219,38 +234,30 @@ pub(super) fn reward_funcs(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
+const BATCH_SIZE: &str = "per_device_train_batch_size";
+
 /// In TRL's GRPO a batch counts completions, and all micro-batches together make the groups; in Keep
 /// it counts prompts.
 pub(super) fn batch_size(carrier: &mut Carrier<'_>, item: &Item) {
-    const KEY: &str = "per_device_train_batch_size";
-    if carrier.stage != StageName::Rl {
-        return carrier.offer(item, KEY, &item.value);
-    }
-    let number = |key: &str, default: f64| {
-        let nested = carrier.value_of("trl").and_then(|trl| trl.get(key));
-        let value = carrier.value_of(key).or(nested);
-        value.and_then(Yaml::number).unwrap_or(default)
+    let completions = item.value.number();
+    let (StageName::Rl, Some(completions)) = (carrier.stage, completions) else {
+        return carrier.offer(item, BATCH_SIZE, &item.value);
     };
-    let generations = number("num_generations", 8.0);
-    let micro_batches = number("gradient_accumulation_steps", 1.0);
-    let Some(completions) = item.value.number() else {
-        return carrier.offer(item, KEY, &item.value);
-    };
-    let prompts = completions / generations;
-    let prompts_of_step = completions * micro_batches / generations;
-    if prompts.fract() == 0.0 && prompts >= 1.0 {
+    let generations = generations(carrier);
+    let step = completions * micro_batches(carrier);
+    let [prompts, prompts_of_step] = [completions, step].map(|count| count / generations);
+    if is_count(prompts) {
         let why = format!(
             "as {prompts}: it counts completions there and prompts here, each with {generations}"
         );
-        carrier.offer_changed(item, KEY, &Yaml::Float(prompts), &why);
-    } else if prompts_of_step.fract() == 0.0 && prompts_of_step >= 1.0 {
+        carrier.offer_changed(item, BATCH_SIZE, &Yaml::Float(prompts), &why);
+    } else if is_count(prompts_of_step) {
         let why = format!(
             "as one prompt with its {generations} completions; with gradient_accumulation_steps = \
              {prompts_of_step} a step has as many completions as there"
         );
-        carrier.offer_changed(item, KEY, &Yaml::Integer(1), &why);
+        carrier.offer_changed(item, BATCH_SIZE, &Yaml::Integer(1), &why);
     } else {
-        let step = completions * micro_batches;
         let why = format!(
             "no equivalent: it counts completions, and a step's {step} are no multiple of \
              num_generations = {generations}; set the number of prompts"
@@ -259,28 +266,80 @@ pub(super) fn batch_size(carrier: &mut Carrier<'_>, item: &Item) {
     }
 }
 
+/// The batch of prompts where the configuration gives none, or none that makes whole groups.
+pub(super) fn default_batch(carrier: &mut Carrier<'_>) {
+    if carrier.stage != StageName::Rl {
+        return;
+    }
+    let mut prompts = 1.0;
+    if given_batch(carrier).is_none() {
+        let (completions, generations) = (default_completions(carrier), generations(carrier));
+        let step = completions * micro_batches(carrier);
+        if is_count(completions / generations) {
+            prompts = completions / generations;
+        } else if !is_count(step / generations) {
+            let items = carrier.items;
+            if let Some(item) = items.iter().find(|item| item.key == "num_generations") {
+                let why = format!(
+                    "and a step's {step} completions, with the default batch there, are no multiple \
+                     of it; set the number of prompts, {BATCH_SIZE}"
+                );
+                carrier.remark(item, why);
+            }
+        }
+    }
+    carrier.add_default(BATCH_SIZE, &prompts.to_string());
+}
+
 /// The other half of [`batch_size`].
 pub(super) fn accumulation(carrier: &mut Carrier<'_>, item: &Item) {
     const KEY: &str = "gradient_accumulation_steps";
-    let batch = ["per_device_train_batch_size", "micro_batch_size"];
-    let completions = batch
-        .into_iter()
-        .find_map(|key| carrier.value_of(key)?.number());
-    let nested = carrier
-        .value_of("trl")
-        .and_then(|trl| trl.get("num_generations"));
-    let generations = carrier.value_of("num_generations").or(nested);
-    let generations = generations.and_then(Yaml::number).unwrap_or(8.0);
+    let completions = match given_batch(carrier) {
+        Some(batch) => batch.number(),
+        None => Some(default_completions(carrier)),
+    };
     let (Some(completions), Some(steps)) = (completions, item.value.number()) else {
         return carrier.offer(item, KEY, &item.value);
     };
+    let generations = generations(carrier);
     let prompts_of_step = completions * steps / generations;
-    let whole_groups = (completions / generations).fract() == 0.0;
-    if carrier.stage != StageName::Rl || whole_groups || prompts_of_step.fract() != 0.0 {
+    let whole_groups = is_count(completions / generations);
+    if carrier.stage != StageName::Rl || whole_groups || !is_count(prompts_of_step) {
         return carrier.offer(item, KEY, &item.value);
     }
     let why = format!("as {prompts_of_step}: a micro-batch here has whole groups of completions");
     carrier.offer_changed(item, KEY, &Yaml::Float(prompts_of_step), &why);
+}
+
+fn given_batch<'a>(carrier: &Carrier<'a>) -> Option<&'a Yaml> {
+    let keys = [BATCH_SIZE, "micro_batch_size"];
+    keys.into_iter().find_map(|key| carrier.value_of(key))
+}
+
+/// The other program's batch where the configuration gives none.
+fn default_completions(carrier: &Carrier<'_>) -> f64 {
+    match carrier.program {
+        Program::Trl => 8.0,
+        Program::Axolotl => 1.0,
+    }
+}
+
+/// Completions of each prompt; axolotl hands TRL's key on.
+fn generations(carrier: &Carrier<'_>) -> f64 {
+    let nested = carrier.value_of("trl");
+    let nested = nested.and_then(|trl| trl.get("num_generations"));
+    let given = carrier.value_of("num_generations").or(nested);
+    let given = given.and_then(Yaml::number).filter(|count| *count > 0.0);
+    given.unwrap_or_else(|| trl::num_generations(carrier.items))
+}
+
+fn micro_batches(carrier: &Carrier<'_>) -> f64 {
+    let given = carrier.value_of("gradient_accumulation_steps");
+    given.and_then(Yaml::number).unwrap_or(1.0)
+}
+
+fn is_count(number: f64) -> bool {
+    number >= 1.0 && number.fract() == 0.0
 }
 
 /// Completions that serve several optimizer steps are num_iterations in Keep, and only those.

@@ -5,6 +5,7 @@
 //! names: the schema decides whether Keep has it and takes the value, so a key that Keep learns is
 //! carried from then on. What is not carried becomes a [`Note`].
 
+pub(super) mod advice;
 mod axolotl;
 mod carrier;
 mod convert;
@@ -22,6 +23,7 @@ use clap::ValueEnum;
 
 use super::{RawRecipe, RecipeErrors, StageName, for_stage};
 use carrier::Carrier;
+use rule::{Default, Row};
 use yaml::Item;
 
 /// The programs whose configurations are read.
@@ -82,7 +84,8 @@ pub enum ImportError {
     },
     /// Nothing says what is trained.
     #[error(
-        "{file}: none of its keys says which stage it is for\nhint: pass --stage sft, po or rl"
+        "{file}: none of its keys says which stage it is for\nhint: pass --stage sft, po or rl; an \
+         ORPOConfig of TRL has no key of its own: add the line `loss_type: orpo`"
     )]
     NoStage {
         /// The file.
@@ -106,6 +109,20 @@ impl Program {
             Program::Axolotl => "axolotl",
         }
     }
+
+    fn rows(self) -> &'static [Row] {
+        match self {
+            Program::Trl => trl::ROWS,
+            Program::Axolotl => axolotl::ROWS,
+        }
+    }
+
+    fn defaults(self) -> &'static [Default] {
+        match self {
+            Program::Trl => trl::DEFAULTS,
+            Program::Axolotl => axolotl::DEFAULTS,
+        }
+    }
 }
 
 /// The recipe of a configuration; `file` is what errors call it.
@@ -126,16 +143,14 @@ pub fn import(
     let stage = stage.or(inferred).ok_or_else(|| ImportError::NoStage {
         file: file.to_owned(),
     })?;
-    let (rows, defaults) = match program {
-        Program::Trl => (trl::ROWS, trl::DEFAULTS),
-        Program::Axolotl => (axolotl::ROWS, axolotl::DEFAULTS),
-    };
-    let mut carrier = Carrier::new(stage, &items);
-    carrier.carry_all(rows);
+    let mut carrier = Carrier::new(program, stage, &items);
+    carrier.carry_all(program.rows());
+    convert::default_batch(&mut carrier);
     if program == Program::Trl {
+        trl::remark_on_an_untold_loss(&mut carrier);
         carrier.add_defaults(trl::own_defaults(&items));
     }
-    carrier.add_defaults(defaults);
+    carrier.add_defaults(program.defaults());
     let (carried, mut notes) = carrier.finish();
     notes.sort_by_key(|note| note.line);
     let toml = written::recipe(program, file, stage, &carried);

@@ -129,6 +129,64 @@ fn a_grpo_batch_of_completions_becomes_one_of_prompts() {
 }
 
 #[test]
+fn without_a_batch_there_is_the_default_one_by_the_completions_of_a_prompt() {
+    let of = |text: &str| trl(&format!("scale_rewards: group\n{text}"));
+    for (generations, prompts) in [(2, 4), (4, 2), (8, 1)] {
+        let batch = format!("per_device_train_batch_size = {prompts}  # TRL's default");
+        has(&of(&format!("num_generations: {generations}")), &batch);
+    }
+    // 8 · 4 completions of a step are two groups of 16.
+    let split = of("num_generations: 16\ngradient_accumulation_steps: 4");
+    has(&split, "per_device_train_batch_size = 1  # TRL's default");
+    has(&split, "gradient_accumulation_steps = 2");
+    // TRL refuses 8 completions in groups of 16.
+    let odd = of("num_generations: 16");
+    has(&odd, "per_device_train_batch_size = 1  # TRL's default");
+    let remark = odd.notes.iter().find(|note| note.key == "num_generations");
+    assert!(
+        remark.is_some_and(|note| note.carried && note.why.contains("no multiple")),
+        "{:?}",
+        odd.notes
+    );
+    // RLOO has two completions of a prompt unless it is told.
+    has(
+        &trl("normalize_advantages: true"),
+        "per_device_train_batch_size = 4  # TRL's default",
+    );
+    has(
+        &trl("normalize_advantages: true\nper_device_train_batch_size: 16"),
+        "per_device_train_batch_size = 8",
+    );
+    let rloo = trl("normalize_advantages: true\nnum_generations: 4");
+    has(&rloo, "per_device_train_batch_size = 2  # TRL's default");
+}
+
+#[test]
+fn an_orpo_configuration_is_told_how_to_say_its_loss() {
+    let vague = import(Program::Trl, "c.yaml", "max_length: 1024", None);
+    let error = vague.expect_err("nothing says it").to_string();
+    assert!(error.contains("`loss_type: orpo`"), "{error}");
+    let beta = trl("beta: 0.1");
+    let note = beta.notes.iter().find(|note| note.key == "beta");
+    assert!(
+        note.is_some_and(|note| note.carried && note.why.contains("loss_type = \"orpo\"")),
+        "{:?}",
+        beta.notes
+    );
+    for told in [
+        "loss_type: sigmoid",
+        "rpo_alpha: 0.1",
+        "f_divergence_type: reverse_kl",
+    ] {
+        let told = trl(&format!("beta: 0.1\n{told}"));
+        assert!(told.notes.is_empty(), "{:?}", told.notes);
+    }
+    let said = trl("beta: 0.1\nloss_type: orpo");
+    has(&said, "loss_type = [\"orpo\"]");
+    assert!(said.notes.is_empty(), "{:?}", said.notes);
+}
+
+#[test]
 fn schedules_end_where_they_did() {
     let rate = trl(
         "packing: false\nlearning_rate: 2e-5\nlr_scheduler_type: cosine_with_min_lr\n\

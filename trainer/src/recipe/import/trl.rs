@@ -1,6 +1,7 @@
 //! TRL: the keys of `SFTConfig`, `DPOConfig`, `GRPOConfig`, `ModelConfig` and `ScriptArguments`, and
 //! of transformers' `TrainingArguments`, of which the first three are kinds.
 
+use super::carrier::Carrier;
 use super::convert;
 use super::datasets;
 use super::rule::{Default, Row, Rule};
@@ -20,6 +21,15 @@ pub(super) const ROWS: &[Row] = &[
     (&["dtype", "torch_dtype"], By(convert::dtype)),
     (&["bf16"], By(convert::bf16)),
     (&["fp16"], By(convert::fp16)),
+    (
+        &[
+            "bf16_full_eval",
+            "fp16_full_eval",
+            "fp16_opt_level",
+            "half_precision_backend",
+        ],
+        NotNeeded("dtype says it"),
+    ),
     (&["tf32"], Unless("float32 is float32 throughout")),
     (
         &[
@@ -192,13 +202,26 @@ pub(super) const ROWS: &[Row] = &[
         ],
         Unless(ONE_DEVICE),
     ),
-    (&["ds3_gather_for_generation"], NotNeeded(ONE_DEVICE)),
+    (
+        &["ds3_gather_for_generation", "average_tokens_across_devices"],
+        NotNeeded(ONE_DEVICE),
+    ),
+    (
+        &["use_cpu", "no_cuda", "use_mps_device"],
+        NotNeeded("the device is a flag: `--device D`"),
+    ),
+    (
+        &["auto_find_batch_size"],
+        Unless("`trainer plan` says what fits"),
+    ),
     (
         &[
             "attn_implementation",
             "use_liger_kernel",
             "use_liger_loss",
             "liger_kernel_config",
+            "use_logits_to_keep",
+            "cast_lm_head_to_fp32",
         ],
         NotNeeded(OWN_KERNELS),
     ),
@@ -214,7 +237,16 @@ pub(super) const ROWS: &[Row] = &[
         &["precompute_ref_log_probs", "precompute_ref_batch_size"],
         NotNeeded("how the reference is computed changes no number"),
     ),
+    (
+        &[
+            "force_use_ref_model",
+            "model_adapter_name",
+            "ref_adapter_name",
+        ],
+        NotNeeded("the reference is the model that training starts from"),
+    ),
     (&["disable_dropout"], NotNeeded("there is no dropout")),
+    (&["generate_during_eval"], Unless("see eval_generate")),
     (&["label_smoothing"], Key("label_smoothing")),
     (&["rpo_alpha"], Key("rpo_alpha")),
     (&["ld_alpha"], Key("ld_alpha")),
@@ -294,8 +326,6 @@ pub(super) const DEFAULTS: &[Default] = &[
     (&[Po], "loss_type", "'sigmoid'"),
     (&[Po], "use_weighting", "false"),
     (&[Po], "weighting_clamp", "false"),
-    // Eight completions, with as many of each prompt.
-    (&[Rl], "per_device_train_batch_size", "1"),
     (&[Rl], "num_generations", "8"),
     (&[Rl], "max_completion_length", "256"),
     (&[Rl], "loss_type", "'dapo'"),
@@ -318,11 +348,18 @@ pub(super) fn own_defaults(items: &[Item]) -> &'static [Default] {
             (&[Rl], "beta", "0.05"),
             (&[Rl], "num_generations", "2"),
             (&[Rl], "max_completion_length", "512"),
-            // Eight completions, two of each prompt.
-            (&[Rl], "per_device_train_batch_size", "4"),
         ]
     } else {
         &[]
+    }
+}
+
+/// Completions of each prompt where the configuration does not say it, by [`DEFAULTS`] or
+/// [`own_defaults`].
+pub(super) fn num_generations(items: &[Item]) -> f64 {
+    match has_any(items, OF_RLOO) {
+        true => 2.0,
+        false => 8.0,
     }
 }
 
@@ -334,6 +371,9 @@ pub(super) fn is_cpo(items: &[Item]) -> bool {
 fn has_any(items: &[Item], keys: &[&str]) -> bool {
     keys.iter().any(|key| value_of(items, key).is_some())
 }
+
+/// A key of every configuration of preferences, which tells the stage and no loss.
+const BETA: &str = "beta";
 
 /// Keys that one stage's configuration has and the others' have not.
 const TELLING: &[(StageName, &[&str])] = &[
@@ -361,9 +401,12 @@ const TELLING: &[(StageName, &[&str])] = &[
             "reference_free",
             "rpo_alpha",
             "ld_alpha",
+            "f_divergence_type",
+            "f_alpha_divergence_coef",
+            "discopop_tau",
             "sync_ref_model",
             "label_smoothing",
-            "beta",
+            BETA,
             "loss_weights",
             "desirable_weight",
             "undesirable_weight",
@@ -395,4 +438,22 @@ pub(super) fn stage(items: &[Item]) -> Option<StageName> {
         _ => Some(Po),
     };
     told.map(|(stage, _)| *stage).or_else(by_loss)
+}
+
+/// `beta` alone is as well an `ORPOConfig`'s, which has no key of its own, as a `DPOConfig`'s.
+pub(super) fn remark_on_an_untold_loss(carrier: &mut Carrier<'_>) {
+    let items = carrier.items;
+    let of_po = TELLING.iter().filter(|(stage, _)| *stage == Po);
+    let mut telling = of_po.flat_map(|(_, keys)| *keys).chain(&["loss_type"]);
+    let is_told = telling.any(|key| *key != BETA && value_of(items, key).is_some());
+    let beta = items
+        .iter()
+        .find(|item| item.key == BETA && item.value != Yaml::Null);
+    if let (Po, false, Some(item)) = (carrier.stage, is_told, beta) {
+        carrier.remark(
+            item,
+            "and taken to be DPO's, as nothing says another loss; of an ORPOConfig, set \
+             loss_type = \"orpo\" in the recipe",
+        );
+    }
 }

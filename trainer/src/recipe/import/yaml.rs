@@ -70,6 +70,28 @@ fn value(node: &MarkedYaml<'_>) -> Yaml {
 }
 
 impl Yaml {
+    /// A value of a recipe.
+    pub(super) fn of_toml(value: &Value) -> Yaml {
+        match value {
+            Value::Boolean(value) => Yaml::Bool(*value),
+            Value::Integer(value) => Yaml::Integer(*value),
+            Value::Float(value) => Yaml::Float(*value),
+            Value::String(text) => Yaml::Text(text.clone()),
+            Value::Datetime(time) => Yaml::Text(time.to_string()),
+            Value::Array(items) => Yaml::List(items.iter().map(Yaml::of_toml).collect()),
+            Value::Table(table) => Yaml::Map(
+                table
+                    .iter()
+                    .map(|(key, value)| Item {
+                        key: key.clone(),
+                        value: Yaml::of_toml(value),
+                        line: 0,
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Yaml::Text(text) => Some(text),
