@@ -59,6 +59,11 @@ pub enum RewardError {
         /// The verifier.
         verifier: String,
     },
+    /// A record has no verifier, and there are no reward functions.
+    #[error(
+        "nothing judges the answer: the line has no \"verifier\", and no reward_funcs are given\nhint: give the line one, as in {{\"prompt\": \"What is 6 · 7?\", \"verifier\": \"gsm8k\", \"ground_truth\": \"42\"}}, or the recipe reward_funcs"
+    )]
+    NothingJudges,
     /// `reward_weights` does not fit `reward_funcs`.
     #[error(
         "reward_weights has {weights} values for {functions} reward_funcs; give one for each, or none for all 1"

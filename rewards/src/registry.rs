@@ -21,6 +21,13 @@ impl Verifier {
         STANDARD.parse(name, args)
     }
 
+    /// Several of those that ship: see [`Registry::parse_all`].
+    pub fn parse_all<'a>(
+        calls: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    ) -> Result<Vec<Self>, RewardError> {
+        STANDARD.parse_all(calls)
+    }
+
     /// A reward function of your own under the name its metrics will have.
     pub fn new(name: impl Into<String>, function: impl RewardFn + 'static) -> Self {
         Self {
@@ -87,6 +94,12 @@ impl Registry {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
+    /// # Errors
+    /// No verifier has this name.
+    pub fn check_name(&self, name: &str) -> Result<(), RewardError> {
+        self.constructor(name).map(|_| ())
+    }
+
     /// The verifier called `name` with its arguments.
     pub fn parse(&self, name: &str, args: &Value) -> Result<Verifier, RewardError> {
         let (verifier, args) = self.construct(name, args)?;
@@ -110,14 +123,20 @@ impl Registry {
         Ok(verifiers)
     }
 
-    fn construct(&self, name: &str, args: &Value) -> Result<(Verifier, Args), RewardError> {
-        let Some((_, constructor)) = self.0.iter().find(|(known, _)| known == name) else {
-            return Err(RewardError::UnknownVerifier {
-                name: name.to_owned(),
-                nearest: nearest(name, self.names()),
-                known: self.names().collect::<Vec<_>>().join(", "),
-            });
+    fn constructor(&self, name: &str) -> Result<&Constructor, RewardError> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        let unknown = || RewardError::UnknownVerifier {
+            name: name.to_owned(),
+            nearest: nearest(name, self.names()),
+            known: self.names().collect::<Vec<_>>().join(", "),
         };
+        found
+            .map(|(_, constructor)| constructor)
+            .ok_or_else(unknown)
+    }
+
+    fn construct(&self, name: &str, args: &Value) -> Result<(Verifier, Args), RewardError> {
+        let constructor = self.constructor(name)?;
         let mut args = Args::new(name, args);
         let function = constructor(&mut args)?.into();
         Ok((

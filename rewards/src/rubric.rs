@@ -11,6 +11,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default)]
 pub struct Rubric {
     parts: Vec<(Verifier, f64)>,
+    /// Of records' own verifiers by these names.
+    weights: Vec<(String, f64)>,
 }
 
 /// One entry of `reward_funcs`: a name, or `{ name = "length", args = { max = 40 }, weight = 0.2 }`.
@@ -59,13 +61,27 @@ impl Rubric {
         self
     }
 
+    /// The rubric where a record's own verifier of this name has this weight.
+    ///
+    /// # Errors
+    /// The weight is not finite.
+    pub fn weighing(mut self, name: &str, weight: f64) -> Result<Self, RewardError> {
+        if !weight.is_finite() {
+            let name = name.to_owned();
+            return Err(RewardError::Weight { name, weight });
+        }
+        self.weights.push((name.to_owned(), weight));
+        Ok(self)
+    }
+
     /// Judges an attempt by the record's own verifiers, then by the rubric's functions.
     pub fn score(&self, own: &[Verifier], attempt: &Attempt<'_>) -> RewardBreakdown {
         let weight_of = |name: &str| {
-            self.parts
-                .iter()
-                .find(|(v, _)| v.name() == name)
-                .map_or(1.0, |(_, weight)| *weight)
+            let parts = self.parts.iter().map(|(v, weight)| (v.name(), *weight));
+            let weights = self.weights.iter().map(|(name, weight)| (&**name, *weight));
+            let mut all = parts.chain(weights);
+            all.find(|(known, _)| *known == name)
+                .map_or(1.0, |(_, weight)| weight)
         };
         let own_parts = own
             .iter()

@@ -70,6 +70,36 @@ impl Recorded {
         (metrics(&self.step).len(), completions.sum())
     }
 
+    /// A table of what each completion got: its reward, each part of it, and its advantage. Empty outside
+    /// reinforcement learning.
+    pub fn reward_parts(&self) -> Vec<Vec<String>> {
+        let completions = || self.samples.iter().flat_map(|group| &group.completions);
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in completions().flat_map(|completion| completion.rewards.iter()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if completions().next().is_none() {
+            return Vec::new();
+        }
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
+        let columns = ["group", "completion", "reward"].into_iter();
+        let columns = columns.chain(names.iter().copied()).chain(["advantage"]);
+        let mut rows = vec![columns.map(str::to_owned).collect::<Vec<_>>()];
+        for group in &self.samples {
+            for (i, completion) in group.completions.iter().enumerate() {
+                let mut row = vec![group.group.to_string(), i.to_string()];
+                row.push(number(completion.reward.map(|reward| reward.0)));
+                let parts = names.iter().map(|name| completion.rewards.scalar(name));
+                row.extend(parts.map(number));
+                row.push(number(Some(completion.advantage.0)));
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
     /// Where a replay differs, first the metrics, then the completions.
     pub fn differences(&self, replayed: &Self) -> Vec<Difference> {
         let mut recorded = metrics(&self.step);
@@ -246,6 +276,30 @@ mod tests {
         slower.step.fields.set("step_time", 9.0);
         assert_eq!(recorded(1.0, "Turm").differences(&slower), []);
         assert_eq!(slower.counts(), (4, 1));
+    }
+
+    #[test]
+    fn each_completion_is_shown_with_the_parts_of_its_reward() {
+        let mut record = recorded(1.0, "Turm");
+        let mut other = record.samples[0].completions[0].clone();
+        other.reward = Some(Scalar(0.75));
+        other.rewards = Fields::new().with("length", 1.0);
+        record.samples[0].completions.push(other);
+        let want = [
+            [
+                "group",
+                "completion",
+                "reward",
+                "chrf",
+                "length",
+                "advantage",
+            ],
+            ["1", "0", "–", "0.5000", "–", "0.0000"],
+            ["1", "1", "0.7500", "–", "1.0000", "0.0000"],
+        ];
+        assert_eq!(record.reward_parts(), want);
+        record.samples.clear();
+        assert!(record.reward_parts().is_empty());
     }
 
     #[test]

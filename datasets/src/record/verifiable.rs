@@ -12,14 +12,18 @@ use crate::error::RecordError;
 /// `{"prompt": "What is 6 · 7?", "verifier": "gsm8k", "ground_truth": "42"}`.
 ///
 /// `verifier` is a name, or a list of names or of `{"name","args"}`. `args` is an object that every listed verifier
-/// gets, or a list with one entry a verifier; `ground_truth` is short for `"args": {"ground_truth": …}`.
+/// gets, or a list with one entry a verifier; `ground_truth` is short for `"args": {"ground_truth": …}`. Without a
+/// `verifier`, the functions that a recipe names judge, and get these arguments.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifiablePrompt {
     /// The turns before the answer.
     pub messages: Vec<Message>,
-    /// What checks the answer; never empty. Only the crate `rewards` knows the names.
-    #[serde(rename = "verifier")]
+    /// What checks the answer; empty where the line names nothing. Only the crate `rewards` knows the names.
+    #[serde(rename = "verifier", skip_serializing_if = "Vec::is_empty")]
     pub verifiers: Vec<VerifierCall>,
+    /// Of a line without verifiers: what others get that judge it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub args: Map<String, Value>,
     /// The text to translate, for metrics and tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -55,7 +59,10 @@ impl Record for VerifiablePrompt {
             let value = fields.require("prompt", "text or a list of messages (or `messages`)")?;
             messages_or_turn_of("user", value).map_err(|e| e.within("prompt"))?
         };
-        let verifiers = verifiers(&mut fields)?;
+        let (verifiers, args) = match fields.has("verifier") {
+            true => (verifiers(&mut fields)?, Map::new()),
+            false => (Vec::new(), arguments(&mut fields)?),
+        };
         let source = fields.optional_text("source")?;
         let reference = fields.optional_text("reference")?;
         let source_lang = fields.optional_text("source_lang")?;
@@ -66,12 +73,30 @@ impl Record for VerifiablePrompt {
         Ok(Self {
             messages,
             verifiers,
+            args,
             source,
             reference,
             group,
             target_lang,
         })
     }
+}
+
+/// The arguments of a line without verifiers.
+fn arguments(fields: &mut Fields) -> Result<Map<String, Value>, RecordError> {
+    let ground_truth = fields.take("ground_truth");
+    let mut args = match fields.take("args") {
+        None => Map::new(),
+        Some(Value::Object(args)) => args,
+        Some(other) => {
+            let error = RecordError::field("args", "an object", kind_of(&other));
+            return Err(error.hint(SHAPE));
+        }
+    };
+    if let Some(truth) = ground_truth {
+        args.entry("ground_truth").or_insert(truth);
+    }
+    Ok(args)
 }
 
 fn verifiers(fields: &mut Fields) -> Result<Vec<VerifierCall>, RecordError> {
@@ -111,10 +136,14 @@ fn verifier_call(item: Value, shared: Value) -> Result<VerifierCall, RecordError
     }
     let mut fields = Fields::of(item, r#"{"name": "gsm8k", "args": {"ground_truth": "42"}}"#)?;
     let name = fields.filled_text("name")?;
-    Ok(VerifierCall {
-        name,
-        args: fields.take("args").unwrap_or(shared),
-    })
+    let args = fields.take("args").unwrap_or(shared);
+    if let Some((key, _)) = fields.into_rest().into_iter().next() {
+        let error = RecordError::field(&key, "no such key: `name` and `args` are all", "it");
+        return Err(error.hint(format!(
+            r#"an argument stands in `args`: {{"name": "{name}", "args": {{"{key}": …}}}}"#
+        )));
+    }
+    Ok(VerifierCall { name, args })
 }
 
 /// One `args` for each of `count` verifiers: a list gives one each, anything else goes to all.
@@ -214,7 +243,11 @@ mod tests {
                 .to_owned()
         };
         assert_eq!(field(json!({"verifier": "x"})), "prompt");
-        assert_eq!(field(json!({"prompt": "a"})), "verifier");
+        assert_eq!(field(json!({"prompt": "a", "args": [1]})), "args");
+        assert_eq!(
+            field(json!({"prompt": "a", "verifier": {"name": "x", "max": 3}})),
+            "verifier[0].max"
+        );
         assert_eq!(field(json!({"prompt": "a", "verifier": []})), "verifier");
         assert_eq!(
             field(json!({"prompt": "a", "verifier": ["x", 3]})),
@@ -224,6 +257,19 @@ mod tests {
             field(json!({"prompt": "a", "verifier": ["x", "y"], "args": [{}]})),
             "args"
         );
+    }
+
+    #[test]
+    fn a_line_without_a_verifier_keeps_what_others_judge_it_by() {
+        let record = json!({"prompt": "a", "args": {"max": 4}, "ground_truth": "42"});
+        let prompt = VerifiablePrompt::from_json(record).unwrap();
+        assert_eq!(prompt.verifiers, []);
+        assert_eq!(
+            Value::from(prompt.args.clone()),
+            json!({"max": 4, "ground_truth": "42"})
+        );
+        let written = serde_json::to_value(&prompt).unwrap();
+        assert_eq!(VerifiablePrompt::from_json(written), Ok(prompt));
     }
 
     #[test]

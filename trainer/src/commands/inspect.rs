@@ -10,7 +10,7 @@ use crate::cli::InspectArgs;
 use crate::inspect::{Marking, Page};
 use crate::preflight::{Findings, look_at_pairs, look_at_prompts, look_at_sequences, model_files};
 use crate::recipe::{Recipe, StageSettings, TrainTurns, for_stage};
-use crate::rollout::Prompts;
+use crate::rollout::{Prompts, RewardFunctions};
 use crate::say;
 use crate::stages::preference::pairs::{Pairs, Unpaired};
 use crate::stages::pretraining::Documents;
@@ -114,7 +114,9 @@ impl Source<'_> {
             StageSettings::Rl(settings) => {
                 let chat = Arc::new(ChatTokenizer::from_dir(dir, start)?);
                 let length = settings.max_prompt_length;
-                let prompts = Prompts::open(self.data, ON_BAD_RECORD, chat.clone(), length)?;
+                let functions = RewardFunctions::of(settings);
+                let prompts =
+                    Prompts::open(self.data, ON_BAD_RECORD, chat.clone(), length, functions)?;
                 let mut findings = look_at_prompts(&prompts);
                 self.model_files(&mut findings, chat.tokenizer());
                 page.findings(&findings);

@@ -21,10 +21,10 @@ const REFERENCE: &str = "reference.jsonl";
 pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let run_dir = RunDir::open(&args.run_dir)?;
     let checkpoint = checkpoint_before(&run_dir, args.step)?;
+    // Without one, from what the run began with.
     let from_step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     let recorded = Recorded::read(&run_dir, args.step, from_step)?;
     let recorded = recorded.ok_or_else(|| not_recorded(args))?;
-    let checkpoint = checkpoint.ok_or_else(|| no_checkpoint(&run_dir, args.step))?;
     let path = run_dir.recipe_file();
     let recipe = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
     let mut recipe = Recipe::from_toml(&recipe)?;
@@ -32,10 +32,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let manifest = RunManifest::read(&run_dir)?;
     check_data(&recipe, &manifest)?;
     let device = open(args.device.unwrap_or_else(|| device_of(&manifest)))?;
+    let from = checkpoint.as_ref().map(|checkpoint| &checkpoint.path);
     say!(
         "step {} from {} on {} ({})",
         args.step,
-        checkpoint.path.display(),
+        from.map_or(manifest.model.clone(), |path| path.display().to_string()),
         device.name,
         device.description
     );
@@ -55,7 +56,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
         model_dir: PathBuf::from(&manifest.model),
         output: scratch.0.clone(),
         device,
-        resume: Resume::From(checkpoint.path),
+        resume: checkpoint.map_or(Resume::Never, |checkpoint| Resume::From(checkpoint.path)),
         until: Some(Until {
             step: args.step,
             times_back: recorded.times_back,
@@ -70,6 +71,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
 }
 
 fn report(step: u64, recorded: &Recorded, replayed: &Recorded) -> Result<(), TrainError> {
+    let parts = replayed.reward_parts();
+    if !parts.is_empty() {
+        println!("{}", aligned(&parts));
+    }
     let differences = recorded.differences(replayed);
     if differences.is_empty() {
         let (metrics, completions) = recorded.counts();
@@ -110,22 +115,6 @@ fn training_alone(mut recipe: Recipe) -> Recipe {
 fn checkpoint_before(run_dir: &RunDir, step: u64) -> Result<Option<CheckpointDir>, TrainError> {
     let checkpoints = run_dir.checkpoints()?;
     Ok(checkpoints.into_iter().rev().find(|c| c.step < step))
-}
-
-fn no_checkpoint(run_dir: &RunDir, step: u64) -> TrainError {
-    let first = run_dir
-        .checkpoints()
-        .ok()
-        .and_then(|all| Some(all.first()?.step + 1));
-    let there = match first {
-        Some(first) => format!("from step {first} on, steps can be run again"),
-        None => "the run has saved none".to_owned(),
-    };
-    TrainError::Checkpoint(format!(
-        "{} has no checkpoint before step {step}: {there}\nhint: save_total_limit = 0 keeps all \
-         checkpoints, and save_steps says how many steps lie between them",
-        run_dir.path().display(),
-    ))
 }
 
 fn not_recorded(args: &ReplayArgs) -> TrainError {

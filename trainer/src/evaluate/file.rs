@@ -16,7 +16,7 @@ use super::held_out::first_record;
 use super::{Answering, FileScores, HeldOut, SuiteFile};
 use crate::TrainError;
 use crate::answers::{Question, Questions};
-use crate::rollout::{Group, Prompts, Rollout, Sampler, evaluation};
+use crate::rollout::{Group, Prompts, RewardFunctions, Rollout, Sampler, evaluation};
 
 /// Sequences decoded at a time.
 const MAX_BATCH_SIZE: usize = 64;
@@ -156,7 +156,13 @@ impl Evaluator<'_> {
         let tokenizer = ChatTokenizer::from_dir(self.dir, self.document_start)?;
         let tokenizer = Arc::new(tokenizer);
         let paths = [path.to_owned()];
-        let prompts = Prompts::open(&paths, OnBadRecord::Error, tokenizer.clone(), usize::MAX)?;
+        let prompts = Prompts::open(
+            &paths,
+            OnBadRecord::Error,
+            tokenizer.clone(),
+            usize::MAX,
+            RewardFunctions::default(),
+        )?;
         let sampler = Sampler {
             tokenizer,
             rubric: Rubric::default(),

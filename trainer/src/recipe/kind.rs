@@ -39,6 +39,8 @@ pub enum Kind {
     Weights,
     /// A list of numbers.
     Numbers,
+    /// A table of `name = { argument = value }`.
+    Arguments,
 }
 
 impl Kind {
@@ -110,6 +112,15 @@ impl Kind {
                 }
                 Some(Value::Table(numbers))
             }
+            (Self::Arguments, Value::Table(table)) => {
+                // JSON, which they become, has no dates.
+                let has_date = |value: &Value| matches!(value, Value::Datetime(_));
+                let is_sound = |args: &Value| {
+                    let args = args.as_table();
+                    args.is_some_and(|args| !args.values().any(has_date))
+                };
+                table.values().all(is_sound).then(|| value.clone())
+            }
             _ => None,
         }
     }
@@ -161,6 +172,7 @@ impl fmt::Display for Kind {
             Self::Names => f.write_str("a name in quotes, or a list of them"),
             Self::AlertRules => f.write_str("a list of rules such as \"kl > 1\""),
             Self::Numbers => f.write_str("a list of finite numbers"),
+            Self::Arguments => f.write_str("a table of name = { argument = value }"),
             Self::Weights => f.write_str("a list of finite numbers, or a table of name = number"),
         }
     }

@@ -16,7 +16,7 @@ use super::raw::{Entry, Layer, RawRecipe};
 use super::schema::{self, DefaultValue, Key};
 use super::settings::RunSettings;
 use super::stage_settings::{PoSettings, RlSettings, StageSettings};
-use super::{Recipe, nearest};
+use super::{Recipe, import, nearest};
 
 /// The recipe of one stage.
 ///
@@ -140,7 +140,7 @@ fn checked(entry: &Entry, stage: StageName) -> Result<Option<(&'static Key, Valu
     }
     let mut users = schema::users(&entry.key);
     let Some((user, key)) = users.next() else {
-        return Err(unknown(entry));
+        return Err(unknown(entry, addressed));
     };
     let used_somewhere = std::iter::once((user, key))
         .chain(users)
@@ -152,14 +152,15 @@ fn checked(entry: &Entry, stage: StageName) -> Result<Option<(&'static Key, Valu
     }
 }
 
-fn unknown(entry: &Entry) -> RecipeError {
+fn unknown(entry: &Entry, stage: StageName) -> RecipeError {
     let (what, hint) = match (&entry.value, entry.key.parse::<StageName>()) {
         (_, Ok(stage)) => ("key", format!("[{stage}] is a table of keys")),
-        (Value::Table(_), _) => (
+        // A table of arguments is a key of another program.
+        (Value::Table(_), _) if !entry.key.ends_with("_kwargs") => (
             "table",
             "the tables are [cpt], [sft], [po] and [rl]".to_owned(),
         ),
-        _ => ("key", nearest::suggestion(&entry.key)),
+        _ => ("key", nearest::advice(stage, &entry.key, &entry.value)),
     };
     let message = format!("unknown {what} `{}`", entry.key);
     RecipeError::new(Some(entry.origin.clone()), message).hint(hint)
@@ -181,11 +182,25 @@ fn refused(entry: &Entry, stage: StageName, key: &Key) -> RecipeError {
         (None, Some((other, _))) => {
             error.hint(format!("it is for stage {other}: write it under [{other}]"))
         }
-        (None, None) => match word_hint(key, &entry.value) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        },
+        (None, None) => {
+            let hint = word_hint(key, &entry.value)
+                .or_else(|| import::advice::of_value(stage, name, &entry.value))
+                .or_else(|| near_choice(key, &entry.value));
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
     }
+}
+
+/// The word that was probably meant, of a key that takes one.
+fn near_choice(key: &Key, value: &Value) -> Option<String> {
+    let (Kind::Choice(words), Some(word)) = (key.spec.kind, value.as_str()) else {
+        return None;
+    };
+    let nearest = nearest::near_or_contained(word, words)?;
+    Some(format!("the nearest to `{word}` is `{nearest}`"))
 }
 
 /// What is wrong with one of the words that a key was given.
@@ -311,6 +326,14 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
     if let StageSettings::Rl(rl) = &recipe.stage {
         errors.extend(policy_disagreements(rl));
     }
+    if let StageSettings::Rl(rl) = &recipe.stage {
+        let given = rl.reward_args.keys();
+        for name in given.filter(|name| !rl.reward_funcs.contains(name)) {
+            let message = format!("reward_args has `{name}`, which is not in reward_funcs");
+            let hint = "add it there, or give a record's own verifier its arguments in the record";
+            errors.push(RecipeError::new(None, message).hint(hint));
+        }
+    }
     if let StageSettings::Rl(rl) = &recipe.stage
         && !rl.reward_funcs.is_empty()
     {
@@ -340,6 +363,12 @@ fn preference_disagreements(po: &PoSettings) -> Vec<RecipeError> {
         let (weights, losses) = (po.loss_weights.len(), po.loss_type.len());
         let message = format!("loss_weights has {weights} numbers for {losses} losses");
         errors.push(RecipeError::new(None, message).hint("give one weight for each of loss_type"));
+    }
+    if !po.loss_weights.is_empty() && po.loss_weights.iter().all(|weight| *weight == 0.0) {
+        let message = "loss_weights are all 0, and nothing is left to learn from";
+        let hint =
+            "give a loss of loss_type a weight, or leave loss_weights out: each then weighs 1";
+        errors.push(RecipeError::new(None, message).hint(hint));
     }
     if has(ExoPair) && po.label_smoothing == 0.0 {
         let message = "loss_type = \"exo_pair\" needs label_smoothing above 0";
@@ -453,6 +482,16 @@ fn policy_disagreements(rl: &RlSettings) -> Vec<RecipeError> {
         error(
             "loss_type = \"rloo\" has its own ratio and advantages".to_owned(),
             "leave importance_sampling_level and multi_objective_aggregation out",
+        );
+    }
+    if rl.normalize_advantages && !rloo {
+        error(
+            format!(
+                "normalize_advantages = true divides the advantages of rloo, and loss_type = \"{}\" \
+                 does not read it",
+                rl.loss_type
+            ),
+            "leave it out, as scale_rewards divides these, or set loss_type = \"rloo\"",
         );
     }
     if vespo && sequence {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 
+use serde_json::Map;
+
 use super::choices::{
     FDivergenceType, ImportanceSamplingLevel, KlEstimator, MultiObjectiveAggregation, OnWatch,
     PolicyLossType, PreferenceLossType, ScaleRewards, SftLossType,
@@ -231,6 +233,10 @@ settings! {
         /// and those alone decide. A record's verifier that is named here runs once, with its weight
         /// from reward_weights; 0 switches it off.
         reward_funcs: Vec<String> = Spec::new(Kind::Names).default("[]");
+        /// Arguments of those functions by name: { soft_overlong = { cache = 128 } }. A record without a
+        /// verifier adds its own.
+        reward_args: BTreeMap<String, Map<String, serde_json::Value>> =
+            Spec::new(Kind::Arguments).default("{}");
         /// Weight of each reward by name; one that is not listed weighs 1. A list goes by the order
         /// of reward_funcs.
         reward_weights: BTreeMap<String, f64> = Spec::new(Kind::Weights).default("{}");

@@ -1,7 +1,7 @@
 //! What a recipe has completions judged by.
 
-use rewards::{Registry, RewardSpec, Rubric, Verifier};
-use serde_json::Value;
+use rewards::{Registry, RewardError, Rubric, Verifier};
+use serde_json::{Map, Value};
 
 use super::Prompts;
 use crate::TrainError;
@@ -29,27 +29,61 @@ pub fn watched(settings: &RlSettings, prompts: &Prompts) -> Result<Option<Verifi
     })
 }
 
-/// The reward functions of a recipe, each with its weight.
+/// The reward functions of a recipe with their arguments, `reward_funcs` and `reward_args`; none where
+/// records' own verifiers decide alone.
+#[derive(Clone, Debug, Default)]
+pub struct RewardFunctions(Vec<(String, Map<String, Value>)>);
+
+impl RewardFunctions {
+    /// Those of a recipe.
+    pub fn of(settings: &RlSettings) -> Self {
+        let functions = settings.reward_funcs.iter().map(|name| {
+            let args = settings.reward_args.get(name).cloned();
+            (name.clone(), args.unwrap_or_default())
+        });
+        RewardFunctions(functions.collect())
+    }
+
+    /// Those that judge a record beside its own verifiers, `own`. What a record without any says of its
+    /// answer they get as well, each what it takes.
+    ///
+    /// # Errors
+    /// One is unknown, or its arguments are wrong or missing.
+    pub(super) fn beside(
+        &self,
+        own: &[&str],
+        args: &Map<String, Value>,
+    ) -> Result<Vec<Verifier>, RewardError> {
+        let others = self.0.iter().filter(|(name, _)| !own.contains(&&**name));
+        let calls: Vec<(&str, Value)> = others
+            .map(|(name, given)| {
+                let mut all = given.clone();
+                all.extend(args.clone());
+                (&**name, Value::Object(all))
+            })
+            .collect();
+        Verifier::parse_all(calls.iter().map(|(name, args)| (*name, args)))
+    }
+}
+
+/// The weight of each reward by name.
 ///
 /// # Errors
-/// One of them is unknown.
+/// There is no reward of a name.
 pub fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
-    let mut names = settings.reward_funcs.clone();
-    for name in settings.reward_weights.keys() {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
+    let at = |place: &str| {
+        let place = place.to_owned();
+        move |source| TrainError::Reward { place, source }
+    };
+    let registry = Registry::standard();
+    for name in &settings.reward_funcs {
+        registry.check_name(name).map_err(at("reward_funcs"))?;
     }
-    let specs: Vec<RewardSpec> = names
-        .into_iter()
-        .map(|name| RewardSpec {
-            weight: settings.reward_weights.get(&name).copied().unwrap_or(1.0),
-            args: Value::Null,
-            name,
-        })
-        .collect();
-    Rubric::parse(&Registry::standard(), &specs, &[]).map_err(|source| TrainError::Reward {
-        place: "reward_funcs".to_owned(),
-        source,
-    })
+    let mut rubric = Rubric::default();
+    for (name, weight) in &settings.reward_weights {
+        registry.check_name(name).map_err(at("reward_weights"))?;
+        let weighed = rubric.weighing(name, *weight);
+        rubric = weighed.map_err(at("reward_weights"))?;
+    }
+    Ok(rubric)
 }

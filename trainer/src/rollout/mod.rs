@@ -8,6 +8,6 @@ mod prompts;
 
 pub use batch::{PolicyLoss, PolicyLossOptions, RolloutBatch, RolloutSequence};
 pub use group::{Estimator, Group, Rollout, Sampler};
-pub use judges::{rubric, watched};
+pub use judges::{RewardFunctions, rubric, watched};
 pub use metrics::{evaluation, rollout_metrics};
 pub use prompts::{Prompt, Prompts};

@@ -6,9 +6,10 @@ use datasets::{
     ChatTokenizer, DocumentStart, GenerationPrompt, JsonlSource, Location, OnBadRecord,
     SkippedRecords, VerifiablePrompt,
 };
-use rewards::Verifier;
+use rewards::{RewardError, Verifier};
 use serde_json::Value;
 
+use super::RewardFunctions;
 use crate::TrainError;
 use crate::answers::language_code;
 use crate::sources::Sources;
@@ -22,6 +23,7 @@ pub struct Prompts {
     usable: Vec<usize>,
     /// Names of the records' verifiers.
     verifiers: BTreeSet<String>,
+    functions: RewardFunctions,
 }
 
 /// One prompt.
@@ -31,8 +33,10 @@ pub struct Prompt {
     pub ids: Arc<[u32]>,
     /// The last turn, as a person reads it.
     pub text: String,
-    /// What judges the answer.
+    /// What judges the answer: the record's own, then the recipe's.
     pub verifiers: Vec<Verifier>,
+    /// How many of them are the record's own.
+    pub num_own: usize,
     /// What the verifiers were made from, for functions of the user's own.
     pub args: Value,
     /// The text to translate, where there is one.
@@ -46,7 +50,7 @@ pub struct Prompt {
 }
 
 impl Prompts {
-    /// Opens data files and checks every record: its verifiers, its length.
+    /// Opens data files and checks every record: what judges it, its length.
     ///
     /// # Errors
     /// A bad line, an unknown verifier or wrong arguments; or no prompt fits `max_prompt_length`.
@@ -55,6 +59,7 @@ impl Prompts {
         on_bad_record: OnBadRecord,
         tokenizer: Arc<ChatTokenizer>,
         max_prompt_length: usize,
+        functions: RewardFunctions,
     ) -> Result<Self, TrainError> {
         let mut prompts = Prompts {
             source: JsonlSource::open(paths, on_bad_record)?,
@@ -62,13 +67,15 @@ impl Prompts {
             max_prompt_length,
             usable: Vec::new(),
             verifiers: BTreeSet::new(),
+            functions,
         };
         for index in 0..prompts.source.len() {
             let prompt = prompts.read(index)?;
             if prompt.ids.len() <= max_prompt_length {
                 prompts.usable.push(index);
-                let names = prompt.verifiers.iter().map(|v| v.name().to_owned());
-                prompts.verifiers.extend(names);
+                let own = prompt.verifiers.iter().map(|v| v.name().to_owned());
+                let own = own.take(prompt.num_own);
+                prompts.verifiers.extend(own);
             }
         }
         if prompts.usable.is_empty() {
@@ -161,21 +168,39 @@ impl Prompts {
             place: location.to_string(),
             source,
         };
-        let verifiers = record
+        let own = record
             .verifiers
             .iter()
-            .map(|call| {
-                let verifier = Verifier::parse(&call.name, &call.args)?;
-                verifier.check_reference(record.reference.as_deref())?;
-                Ok(verifier)
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(at)?;
+            .map(|call| (&*call.name, &call.args));
+        let mut verifiers = Verifier::parse_all(own).map_err(at)?;
+        let num_own = verifiers.len();
+        for verifier in &verifiers {
+            let reference = record.reference.as_deref();
+            verifier.check_reference(reference).map_err(at)?;
+        }
+        let names: Vec<&str> = record.verifiers.iter().map(|call| &*call.name).collect();
+        let others = self.functions.beside(&names, &record.args);
+        let others = others.map_err(|source| TrainError::Reward {
+            place: format!("{location}: reward_funcs"),
+            source,
+        })?;
+        if num_own == 0 {
+            let reference = record.reference.as_deref();
+            let mut found = Err(RewardError::NothingJudges);
+            for verifier in &others {
+                found = found.or_else(|_| verifier.check_reference(reference));
+            }
+            found.map_err(at)?;
+        }
+        verifiers.extend(others);
         let ids = self
             .tokenizer
             .encode_chat(&record.messages, GenerationPrompt::Add)
             .map_err(|error| error.at(self.source.location(index)))?;
-        let args = record.verifiers.first().map(|call| call.args.clone());
+        let args = match record.verifiers.first() {
+            Some(call) => Some(call.args.clone()),
+            None => Some(record.args.into()),
+        };
         let ground_truth = args
             .as_ref()
             .and_then(|args| args.get("ground_truth"))
@@ -189,6 +214,7 @@ impl Prompts {
                 .unwrap_or_default(),
             reference: record.reference.or_else(|| ground_truth.map(str::to_owned)),
             verifiers,
+            num_own,
             args: args.unwrap_or(Value::Null),
             source: record.source,
             target_lang: record.target_lang.as_deref().map(language_code),

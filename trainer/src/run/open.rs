@@ -17,7 +17,7 @@ use crate::recipe::{
     self, CptSettings, OnNonfinite, PoSettings, PreferenceLossType, RlSettings, SftSettings,
     TrainTurns,
 };
-use crate::rollout::{Prompts, Sampler, rubric, watched};
+use crate::rollout::{Prompts, RewardFunctions, Sampler, rubric, watched};
 use crate::stages::preference::pairs::{Pairs, Unpaired};
 use crate::stages::preference::reference::{
     Reference as PairReference, ReferenceKey, Wanted, reference_logprobs,
@@ -225,7 +225,9 @@ pub(super) fn rl_stage(
     warn_of_streaming(context)?;
     let open = |paths: &[PathBuf]| {
         let length = settings.max_prompt_length;
-        Prompts::open(paths, context.on_bad_record(), tokenizer.clone(), length)
+        let functions = RewardFunctions::of(settings);
+        let on_bad_record = context.on_bad_record();
+        Prompts::open(paths, on_bad_record, tokenizer.clone(), length, functions)
     };
     let prompts = open(recipe.require_train_data()?)?;
     let eval = match recipe.data.eval_data.as_slice() {

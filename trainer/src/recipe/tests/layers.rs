@@ -92,6 +92,64 @@ fn a_top_level_key_is_checked_by_the_stage_that_runs() {
 }
 
 #[test]
+fn keys_and_words_of_other_programs_are_told_keeps() {
+    for (text, says) in [
+        (
+            "precompute_ref_log_probs = true",
+            "hint: leave it out; TRL's key is not needed: how the reference is computed",
+        ),
+        (
+            "gradient_checkpointing_kwargs = { use_reentrant = false }",
+            "hint: leave it out; TRL's key is not needed: gradient_checkpointing says it",
+        ),
+        (
+            "optim = \"adamw_bnb_8bit\"",
+            "hint: write `optim = \"adamw_8bit\"`",
+        ),
+        (
+            "optim = \"adamw_8bit_bnb\"",
+            "hint: the nearest to `adamw_8bit_bnb` is `adamw_8bit`",
+        ),
+        (
+            "lr_scheduler_type = \"cosine_with_min_lr\"",
+            "hint: write `lr_scheduler_type = \"cosine\"`, and min_lr_ratio",
+        ),
+        (
+            "lr_scheduler_type = \"cosine_with_restarts\"",
+            "is `cosine`",
+        ),
+    ] {
+        let raw = RawRecipe::parse("my.toml", text).expect("TOML");
+        let errors = for_stage(&raw, StageName::Po).expect_err(text).to_string();
+        assert!(errors.contains(says), "{errors}");
+    }
+}
+
+#[test]
+fn losses_that_all_weigh_nothing_are_refused() {
+    let weights = |weights: &str| {
+        let text = format!("loss_type = [\"sigmoid\", \"sft\"]\nloss_weights = {weights}");
+        let raw = RawRecipe::parse("my.toml", &text).expect("TOML");
+        for_stage(&raw, StageName::Po)
+    };
+    let errors = weights("[0, 0]").expect_err("nothing to learn").to_string();
+    assert!(errors.contains("loss_weights are all 0"), "{errors}");
+    assert!(weights("[1, 0]").is_ok());
+}
+
+#[test]
+fn normalized_advantages_are_rloos_alone() {
+    let normalized = |loss: &str| {
+        let text = format!("normalize_advantages = true\nloss_type = \"{loss}\"");
+        let raw = RawRecipe::parse("my.toml", &text).expect("TOML");
+        for_stage(&raw, StageName::Rl)
+    };
+    let errors = normalized("grpo").expect_err("it is not read").to_string();
+    assert!(errors.contains("set loss_type = \"rloo\""), "{errors}");
+    assert!(normalized("rloo").is_ok());
+}
+
+#[test]
 fn epsilon_high_follows_epsilon_unless_given() {
     assert_eq!(
         rl(&resolve("epsilon = 0.1", StageName::Rl)).epsilon_high,

@@ -52,6 +52,7 @@ fn a_resolved_recipe_reads_back_exactly() {
         [rl]
         reward_funcs = ["chrf", "language"]
         reward_weights = [0.1, 2]
+        reward_args = { chrf = { word_order = 2, list = ["a", "b"] } }
         loss_type = "dr_grpo"
     "#;
     for stage in STAGES {
