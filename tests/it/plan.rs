@@ -83,11 +83,44 @@ fn long_questions(dir: &Path, model: &Path) -> PathBuf {
     write(dir, "questions.jsonl", &lines)
 }
 
-/// What fine-tuning takes at its peak, beyond what was there before it loaded anything.
-fn most_of_run([model, data, output]: [&Path; 3], more: &[&str]) -> f64 {
+/// Pairs whose answers are longer than a sequence may be.
+fn long_pairs(dir: &Path) -> PathBuf {
+    let answer = |i: usize| {
+        let words: Vec<String> = (0..900)
+            .map(|j| ((i * 71 + j * 37) % 97).to_string())
+            .collect();
+        words.join(" ")
+    };
+    let line = |i: usize| {
+        let [chosen, rejected] = [2 * i, 2 * i + 1].map(answer);
+        format!(r#"{{"prompt": "Count.", "chosen": "{chosen}", "rejected": "{rejected}"}}"#)
+    };
+    let lines: Vec<String> = (0..12).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    write(dir, "pairs.jsonl", &lines)
+}
+
+/// Prompts that are as long as the questions there.
+fn long_prompts(dir: &Path, questions: &Path) -> PathBuf {
+    let questions = std::fs::read_to_string(questions).expect("it was written");
+    let prompt = |line: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let messages = record["messages"].as_array_mut().expect("a list");
+        messages.truncate(1);
+        record["verifier"] = "chrf".into();
+        record["ground_truth"] = "7".into();
+        record.to_string()
+    };
+    let lines: Vec<String> = questions.lines().map(prompt).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    write(dir, "prompts.jsonl", &lines)
+}
+
+/// What a stage takes at its peak, beyond what was there before it loaded anything.
+fn most_of_run(stage: &str, [model, data, output]: [&Path; 3], more: &[&str]) -> f64 {
     let paths = [("--model", model), ("--data", data), ("--output", output)];
     let paths = paths.iter().flat_map(|(flag, path)| [*flag, text(path)]);
-    let fixed = ["--stage", "sft", "--device", "cpu"].into_iter();
+    let fixed = ["--stage", stage, "--device", "cpu"].into_iter();
     let arguments: Vec<&str> = fixed.chain(paths).chain(more.iter().copied()).collect();
     succeed(&arguments);
     let end = events(output, "finished").pop().expect("an end");
@@ -113,23 +146,33 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
     let generates = format!(
         "lora_r = 4\neval_data = [{questions:?}]\neval_generate = 24\neval_max_new_tokens = 48"
     );
+    let pairs = long_pairs(&dir);
+    let prompts = long_prompts(&dir, &questions);
+    let of = |stage, data| move |keys| (stage, data, keys);
+    let (sft, po) = (of(StageName::Sft, &data), of(StageName::Po, &pairs));
+    let rl = of(StageName::Rl, &prompts);
     let cases = [
-        "gradient_checkpointing = true",
-        "gradient_checkpointing = true\noptim = \"adamw_8bit\"",
-        "gradient_checkpointing = false",
-        "gradient_checkpointing = false\noptim = \"adamw_8bit\"",
-        "gradient_checkpointing = true\ngradient_accumulation_steps = 2",
-        "gradient_checkpointing = true\nfreeze_embeddings = true",
-        "lora_r = 4\nstream_frozen_blocks = true",
-        &generates,
+        sft("gradient_checkpointing = true"),
+        sft("gradient_checkpointing = true\noptim = \"adamw_8bit\""),
+        sft("gradient_checkpointing = false"),
+        sft("gradient_checkpointing = false\noptim = \"adamw_8bit\""),
+        sft("gradient_checkpointing = true\ngradient_accumulation_steps = 2"),
+        sft("gradient_checkpointing = true\nfreeze_embeddings = true"),
+        sft("lora_r = 4\nstream_frozen_blocks = true"),
+        sft(&generates),
+        po("gradient_checkpointing = true"),
+        rl("num_generations = 4\nmax_prompt_length = 256\nmax_completion_length = 48"),
     ];
     let mut wrong = Vec::new();
-    for (number, keys) in cases.into_iter().enumerate() {
-        let keys = format!("max_length = 256\nper_device_train_batch_size = 2\n{keys}\n");
+    for (number, (stage, data, keys)) in cases.into_iter().enumerate() {
+        let keys = match stage {
+            StageName::Rl => format!("per_device_train_batch_size = 8\n{keys}\n"),
+            _ => format!("max_length = 256\nper_device_train_batch_size = 2\n{keys}\n"),
+        };
         let recipe_file = dir.join("recipe.toml");
         std::fs::write(&recipe_file, &keys).expect("the folder is writable");
         let raw = RawRecipe::parse("recipe.toml", &keys).expect("TOML");
-        let recipe = for_stage(&raw, StageName::Sft).expect("a recipe");
+        let recipe = for_stage(&raw, stage).expect("a recipe");
         let memory = StagePlan::of(&recipe, &config, Hardware::Cpu).memory;
         let (planned, moment) = memory.peak();
         // Whether malloc uses freed blocks again by the peak depends on when a thread has read a block.
@@ -142,7 +185,8 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
         let mut measured = 0.0;
         for _ in 0..3 {
             let more = ["--recipe", text(&recipe_file), "--max-steps", "3"];
-            measured = f64::max(measured, most_of_run([&model, &data, &output], &more));
+            let most = most_of_run(stage.as_str(), [&model, data, &output], &more);
+            measured = f64::max(measured, most);
             std::fs::remove_dir_all(&output).expect("checkpoints are large");
             if planned as f64 / measured - 1.0 <= TOLERANCE {
                 break;
@@ -150,7 +194,7 @@ fn planned_memory_is_what_a_run_takes_within_a_tenth() {
         }
         let error = planned as f64 / measured - 1.0;
         let line = format!(
-            "{}: planned {:.1} MB in {}, measured {:.1} MB: {:+.1} %",
+            "{stage}, {}: planned {:.1} MB in {}, measured {:.1} MB: {:+.1} %",
             keys.replace('\n', ", "),
             planned as f64 / 1e6,
             moment.words(),
@@ -259,7 +303,7 @@ fn resuming_takes_no_more_memory_than_the_run_did() {
             "--set",
             "gradient_checkpointing=true",
         ];
-        most_of_run([&model, &data, &output], &more)
+        most_of_run("sft", [&model, &data, &output], &more)
     };
     let [whole, resumed] = ["2", "3"].map(take);
     println!(

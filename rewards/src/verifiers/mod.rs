@@ -14,6 +14,7 @@
 //! | `length` | 1 from `min` to `max`, falling outside | `min`, `max`, `unit` (`tokens`, `words`, `chars`), `decay` |
 //! | `max_length`, `up_to_max_length` | closeness to a number of tokens | `ground_truth`, `scale` |
 //! | `soft_overlong` | 0, falling to −1 over the last `cache` tokens allowed | `cache` |
+//! | `repetition` | 0, falling to −1 with the share of word n-grams that repeat | `ngram_size` (3) |
 //!
 //! A right answer is `args.ground_truth` (or `reference`, `answer`; a list means any of them), otherwise the
 //! attempt's own reference; without either the reward is `None`.
@@ -21,6 +22,7 @@
 mod answer;
 mod format;
 mod length;
+mod repetition;
 mod translation;
 
 use crate::{Attempt, Registry, RewardError};
@@ -31,6 +33,7 @@ pub(crate) fn register(registry: &mut Registry) {
     translation::register(registry);
     format::register(registry);
     length::register(registry);
+    repetition::register(registry);
 }
 
 /// The right answers: those of the args, or the attempt's own reference.

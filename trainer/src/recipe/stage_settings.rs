@@ -177,8 +177,8 @@ settings! {
         /// cispo it is the bound itself, such as 5.0.
         epsilon_high: f64 = float(Excluded(0.0), Unbounded).like("epsilon");
         /// A bound on the ratio of completions with a negative advantage too, above
-        /// 1 + epsilon_high; unset, there is none.
-        delta: Option<f64> = float(Excluded(1.0), Unbounded);
+        /// 1 + epsilon_high (verl's dual clip, 3.0 there); unset, there is none.
+        delta: Option<f64> = float(Excluded(1.0), Unbounded).aliases(&["clip_ratio_c"]);
         /// What the ratio is taken of. sequence is GSPO, whose epsilon is about 3e-4.
         importance_sampling_level: ImportanceSamplingLevel =
             choice(ImportanceSamplingLevel::NAMES).default("'token'");
