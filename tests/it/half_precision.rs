@@ -44,13 +44,19 @@ fn steps_on_cuda_in_bfloat16_are_nearly_those_in_float32() {
     let dir = scratch("half-precision");
     // A pair's weight is the exponential of a sum: what is rounded in that is not small in it.
     let unweighted: &[&str] = &["use_weighting=false"];
-    for (stage, data, settings) in [
-        ("sft", conversations(&dir), &[][..]),
-        ("po", pairs(&dir), unweighted),
-    ] {
+    let conversations = conversations(&dir);
+    let adapters: &[&str] = &["lora_r=2", "gradient_checkpointing=true"];
+    let options: &[&str] = &["label_smoothing=0.1", "z_loss=1e-3", "optim=adamw_8bit"];
+    let runs = [
+        ("sft", &conversations, &[][..]),
+        ("sft", &conversations, adapters),
+        ("sft", &conversations, options),
+        ("po", &pairs(&dir), unweighted),
+    ];
+    for (run_number, (stage, data, settings)) in runs.into_iter().enumerate() {
         let run = |on: [&str; 2]| {
-            let output = dir.join(format!("{stage}-{}", on[0]));
-            steps(stage, &data, &output, on, settings)
+            let output = dir.join(format!("{run_number}-{}", on[0]));
+            steps(stage, data, &output, on, settings)
         };
         let (half, whole) = (run(["cuda", "bfloat16"]), run(["cpu", "float32"]));
         assert_eq!((half.len(), whole.len()), (2, 2), "{stage}");
@@ -59,7 +65,7 @@ fn steps_on_cuda_in_bfloat16_are_nearly_those_in_float32() {
                 let [got, want] = [half, whole].map(|step| number(step, key));
                 assert!(
                     (got - want).abs() <= RELATIVE * want,
-                    "{stage}: {key} is {got} in bfloat16, {want} in float32"
+                    "{stage} {settings:?}: {key} is {got} in bfloat16, {want} in float32"
                 );
             }
         }
