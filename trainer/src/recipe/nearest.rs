@@ -17,8 +17,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "stage",
         "the stage is a flag: `--stage S`; a recipe has a table for each, such as [sft]",
     ),
-    ("bf16", "write `dtype = \"bfloat16\"`"),
-    ("fp16", "write `dtype = \"bfloat16\"`: there is no float16"),
     ("use_peft", "LoRA is `lora_r` above 0"),
 ];
 

@@ -89,6 +89,7 @@ mod tests {
     #[test]
     fn a_key_of_another_program_is_told_keeps_or_why_there_is_none() {
         for (stage, key, value, advice) in [
+            (Sft, "bf16", "false", "write `dtype = \"float32\"`"),
             (
                 Sft,
                 "torch_dtype",

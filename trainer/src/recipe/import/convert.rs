@@ -58,10 +58,15 @@ pub(super) fn is_hub_name(name: &str) -> bool {
     plain(parts.next()) && plain(parts.next()) && parts.next().is_none()
 }
 
-/// `bf16: true`, or axolotl's `auto` and `full`.
+/// `bf16: true`, or axolotl's `auto` and `full`; `false` is float32, unless another key says what.
 pub(super) fn bf16(carrier: &mut Carrier<'_>, item: &Item) {
+    let others = ["fp16", "float16", "dtype", "torch_dtype"];
+    let says = |key| carrier.value_of(key).is_some_and(|value| !value.is_off());
     match (item.value.boolean(), item.value.text()) {
-        (Some(false), _) => carrier.leave(item, "not needed: dtype says it"),
+        (Some(false), _) if others.into_iter().any(says) => {
+            carrier.leave(item, "not needed: dtype says it");
+        }
+        (Some(false), _) => carrier.offer(item, "dtype", &text("float32")),
         (_, Some("auto")) => carrier.offer(item, "dtype", &text("auto")),
         _ => carrier.offer(item, "dtype", &text("bfloat16")),
     }

@@ -229,7 +229,9 @@ fn a_value_that_two_keys_give_is_the_first_ones() {
     let twice = trl("packing: false\nbf16: true\ndtype: float32\ntorch_dtype: bfloat16");
     has(&twice, "dtype = \"bfloat16\"  # bf16");
     lacks(&twice, "dtype", "`bf16` says dtype already");
-    let half = trl("packing: false\nfp16: true");
+    let single = trl("packing: false\nbf16: false");
+    has(&single, "dtype = \"float32\"  # bf16");
+    let half = trl("packing: false\nbf16: false\nfp16: true");
     has(&half, "dtype = \"bfloat16\"  # fp16");
     assert!(
         half.notes
