@@ -5,8 +5,7 @@ given through `rollout_func`, two updates a rollout. Data: cpt.jsonl, sft.jsonl 
 start when they are through. Weight decay acts on every parameter, as torch.optim.AdamW's does; transformers' Trainer would leave
 norms out. `float32_error` is how far the same steps in float64 lie, step by step: the larger of loss and grad_norm, relative.
 
-Versions: torch 2.15.0, transformers 5.23.0, trl 1.16.0.  Seed: SEED below, what GRPO's completions are drawn from: one at
-which float32 and float64 stay within 1e-5 of each other (with others a step was 2e-3 off in float32 itself).
+Versions: torch 2.15.0, transformers 5.23.0, trl 1.16.0.  Seed: SEED below (what GRPO's completions are drawn from).
 How to run: python trajectories.py   (about two minutes on one core; CPU, float32, eager attention)
 """
 
@@ -24,7 +23,7 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTr
 import trl.trainer.grpo_trainer as grpo_module
 from trl_stand_ins import HERE, MODELS, VERSIONS, InDouble, write
 
-SEED = 11
+SEED = 4246
 STEPS = 10
 SHARED = dict(
     learning_rate=1e-3, lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.5, adam_beta1=0.9, adam_beta2=0.95, adam_epsilon=1e-8,

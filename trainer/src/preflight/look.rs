@@ -6,7 +6,7 @@ use telemetry::EventLog;
 
 use super::{
     Finding, Findings, Saving, disk_room, look_at_pairs, look_at_sequences, model_files,
-    peak_of_learning_rate,
+    peak_of_learning_rate, unread_keys,
 };
 use crate::TrainError;
 use crate::checkpoint::Start;
@@ -81,8 +81,8 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Looks at the schedule, the disk and, where the stage has something to try out with its model, at that; logs
-    /// all that was found.
+    /// Looks at the losses' keys, the schedule, the disk and, where the stage has something to try out with
+    /// its model, at that; logs all that was found.
     ///
     /// # Errors
     /// As [`Findings::verdict`], and what `probe` fails with.
@@ -101,6 +101,7 @@ impl<'a> Look<'a> {
             Some(findings) => findings,
             None => probe()?.unwrap_or_default(),
         };
+        unread_keys(&mut findings, &self.recipe.stage);
         peak_of_learning_rate(&mut findings, &self.recipe.schedule, saving.total_steps);
         disk_room(&mut findings, saving, &self.recipe.run, self.output);
         match num_printed {

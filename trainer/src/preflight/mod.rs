@@ -12,6 +12,7 @@ mod model_files;
 mod pairs;
 mod prompts;
 mod sequences;
+mod unread;
 
 use telemetry::{Fields, event};
 use tui::format;
@@ -28,6 +29,7 @@ pub use model_files::model_files;
 pub use pairs::look_at_pairs;
 pub use prompts::{Probe, look_at_prompts};
 pub use sequences::{Marks, look_at_sequences};
+pub use unread::unread_keys;
 
 /// Records that are looked at.
 pub const MAX_RECORDS: usize = 1000;
