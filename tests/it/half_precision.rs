@@ -47,8 +47,10 @@ fn steps_on_cuda_in_bfloat16_are_nearly_those_in_float32() {
     let conversations = conversations(&dir);
     let adapters: &[&str] = &["lora_r=2", "gradient_checkpointing=true"];
     let options: &[&str] = &["label_smoothing=0.1", "z_loss=1e-3", "optim=adamw_8bit"];
+    let noise: &[&str] = &["gradient_checkpointing=true", "neftune_noise_alpha=5"];
     let runs = [
         ("sft", &conversations, &[][..]),
+        ("sft", &conversations, noise),
         ("sft", &conversations, adapters),
         ("sft", &conversations, options),
         ("po", &pairs(&dir), unweighted),

@@ -36,6 +36,7 @@ mod recompute;
 mod replay;
 mod report;
 mod report_to;
+mod reward_funcs;
 mod sft_options;
 mod stage_run;
 #[cfg(all(

@@ -28,6 +28,8 @@ pub struct Recorded {
     pub samples: Vec<SampleRecord>,
     /// How often the run went back by itself since it took the step before which a replay begins.
     pub times_back: usize,
+    /// Whether the run, before it took the step, went on from a checkpoint, its own or another run's.
+    pub went_on_from_checkpoint: bool,
 }
 
 /// One value that differs: `{what: "grad_norm", recorded: "0.5", replayed: "0.25"}`.
@@ -61,6 +63,9 @@ impl Recorded {
             step: (*step).clone(),
             samples: samples(&run_dir.samples_file(), number)?,
             times_back: times_back(&events, number, from_step),
+            went_on_from_checkpoint: events[..taken(&events, number)]
+                .iter()
+                .any(|event| matches!(event, Event::Resumed(resumed) if resumed.from_step > 0)),
         }))
     }
 
@@ -126,13 +131,17 @@ impl Recorded {
     }
 }
 
+/// Where the run took a step for the last time.
+fn taken(events: &[&Event], number: u64) -> usize {
+    let is_step = |event: &&Event| matches!(event, Event::Step(step) if step.step == number);
+    events.iter().rposition(is_step).unwrap_or(0)
+}
+
 /// How often the run went back between the checkpoint after `from_step` and the last time that it took
 /// a step. A process that was started again in between began with that checkpoint as it is.
 fn times_back(events: &[&Event], number: u64, from_step: u64) -> usize {
-    let is_step = |event: &&Event| matches!(event, Event::Step(step) if step.step == number);
-    let taken = events.iter().rposition(is_step).unwrap_or(0);
     let mut count = 0;
-    for event in &events[..taken] {
+    for event in &events[..taken(events, number)] {
         match event {
             Event::Checkpoint(saved) if saved.step == from_step => count = 0,
             Event::Resumed(resumed) if resumed.from_step == from_step => {
@@ -266,6 +275,7 @@ mod tests {
                 fields: Fields::new(),
             }],
             times_back: 0,
+            went_on_from_checkpoint: false,
         }
     }
 

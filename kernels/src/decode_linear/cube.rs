@@ -2,7 +2,7 @@
 //! A tile's loop over the inner dimension is the same whatever the number of rows.
 //!
 //! In half precision, the device's own matmul, which has the matrix instructions. It chooses its tiles
-//! by the number of rows, so it always sees 128 of them: as many as a tile of such instructions has,
+//! by the number of rows, so it always sees 128 of them, or a fixed multiple that is aligned: as many as a tile of such instructions has,
 //! and few enough that reading the weight takes longer than multiplying by it.
 
 use burn::backend::tensor::FloatTensor;

@@ -25,6 +25,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let from_step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     let recorded = Recorded::read(&run_dir, args.step, from_step)?;
     let recorded = recorded.ok_or_else(|| not_recorded(args))?;
+    if checkpoint.is_none() && recorded.went_on_from_checkpoint {
+        return Err(no_checkpoint(&run_dir, args.step));
+    }
     let path = run_dir.recipe_file();
     let recipe = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
     let mut recipe = Recipe::from_toml(&recipe)?;
@@ -34,7 +37,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), TrainError> {
     let device = open(args.device.unwrap_or_else(|| device_of(&manifest)))?;
     let from = checkpoint.as_ref().map(|checkpoint| &checkpoint.path);
     say!(
-        "step {} from {} on {} ({})",
+        "step {} from step {from_step}, {}, on {} ({})",
         args.step,
         from.map_or(manifest.model.clone(), |path| path.display().to_string()),
         device.name,
@@ -115,6 +118,14 @@ fn training_alone(mut recipe: Recipe) -> Recipe {
 fn checkpoint_before(run_dir: &RunDir, step: u64) -> Result<Option<CheckpointDir>, TrainError> {
     let checkpoints = run_dir.checkpoints()?;
     Ok(checkpoints.into_iter().rev().find(|c| c.step < step))
+}
+
+fn no_checkpoint(run_dir: &RunDir, step: u64) -> TrainError {
+    TrainError::Checkpoint(format!(
+        "{} has no checkpoint before step {step}, and went on from one that is not there any \
+         more\nhint: save_total_limit = 0 keeps all checkpoints",
+        run_dir.path().display(),
+    ))
 }
 
 fn not_recorded(args: &ReplayArgs) -> TrainError {

@@ -113,12 +113,7 @@ impl Kind {
                 Some(Value::Table(numbers))
             }
             (Self::Arguments, Value::Table(table)) => {
-                // JSON, which they become, has no dates.
-                let has_date = |value: &Value| matches!(value, Value::Datetime(_));
-                let is_sound = |args: &Value| {
-                    let args = args.as_table();
-                    args.is_some_and(|args| !args.values().any(has_date))
-                };
+                let is_sound = |args: &Value| args.is_table() && is_json(args);
                 table.values().all(is_sound).then(|| value.clone())
             }
             _ => None,
@@ -183,6 +178,17 @@ pub(super) fn spelled(value: &Value) -> String {
     match value {
         Value::Float(x) if x.is_finite() => format!("{x:?}"),
         _ => value.to_string(),
+    }
+}
+
+/// Whether JSON has such a value: it knows no dates, no `inf` and no `nan`.
+fn is_json(value: &Value) -> bool {
+    match value {
+        Value::Datetime(_) => false,
+        Value::Float(x) => x.is_finite(),
+        Value::Array(items) => items.iter().all(is_json),
+        Value::Table(table) => table.values().all(is_json),
+        Value::String(_) | Value::Integer(_) | Value::Boolean(_) => true,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Prompts {
     usable: Vec<usize>,
     /// Names of the records' verifiers.
     verifiers: BTreeSet<String>,
+    /// Indices of the records left out, at the recipe's wish, because nothing judges their answers.
+    unjudged: BTreeSet<usize>,
     functions: RewardFunctions,
 }
 
@@ -67,16 +69,33 @@ impl Prompts {
             max_prompt_length,
             usable: Vec::new(),
             verifiers: BTreeSet::new(),
+            unjudged: BTreeSet::new(),
             functions,
         };
         for index in 0..prompts.source.len() {
-            let prompt = prompts.read(index)?;
+            let prompt = match prompts.read(index) {
+                Err(TrainError::Reward {
+                    source: RewardError::NothingJudges,
+                    ..
+                }) if on_bad_record == OnBadRecord::Skip => {
+                    prompts.unjudged.insert(index);
+                    continue;
+                }
+                prompt => prompt?,
+            };
             if prompt.ids.len() <= max_prompt_length {
                 prompts.usable.push(index);
                 let own = prompt.verifiers.iter().map(|v| v.name().to_owned());
                 let own = own.take(prompt.num_own);
                 prompts.verifiers.extend(own);
             }
+        }
+        if prompts.usable.is_empty() && prompts.num_too_long() == 0 {
+            return Err(TrainError::NothingToTrain(format!(
+                "nothing judges the answers to any of {} prompts\nhint: give the lines a \
+                 `verifier`, or the recipe reward_funcs",
+                prompts.source.len()
+            )));
         }
         if prompts.usable.is_empty() {
             return Err(TrainError::NothingToTrain(format!(
@@ -116,7 +135,7 @@ impl Prompts {
 
     /// Records left out for their length.
     pub fn num_too_long(&self) -> usize {
-        self.source.len() - self.usable.len()
+        self.source.len() - self.usable.len() - self.unjudged.len()
     }
 
     /// One of those that fit.
@@ -129,13 +148,17 @@ impl Prompts {
         self.source.location(self.usable[index])
     }
 
-    /// The files, with those that do not fit rejected.
+    /// The files, with what is left out of them rejected.
     pub fn sources(&self) -> Sources {
         let mut sources = Sources::new(self.source.parts());
         let mut usable = self.usable.iter().peekable();
         for index in 0..self.source.len() {
             if usable.next_if_eq(&&index).is_none() {
-                sources.reject(self.source.part_of(index), "longer than max_prompt_length");
+                let why = match self.unjudged.contains(&index) {
+                    true => "nothing judges the answer",
+                    false => "longer than max_prompt_length",
+                };
+                sources.reject(self.source.part_of(index), why);
             }
         }
         sources

@@ -3,7 +3,7 @@
 use kernels::DECODE_BLOCK;
 
 use super::{Items, Moment, Place, widths};
-use crate::plan::Generation;
+use crate::plan::{Frozen, Generation, Trained};
 
 impl Items<'_> {
     /// Completions, in reinforcement learning and in evaluations.
@@ -52,10 +52,18 @@ impl Items<'_> {
             prompts[moment as usize].clone()
         });
         let casts = self.casts();
-        if casts {
+        // Frozen ones too that their file has in other numbers, but not those it is read from each time.
+        if casts || (number != 4 && self.kept() != number) {
             let counts = self.job.counts;
             let head = counts.embedding * u64::from(self.casts_head());
-            let copies = number * (counts.block_matrices * layers + head);
+            let blocks = match self.job.trained {
+                Trained::Adapters {
+                    frozen: Frozen::Streamed,
+                    ..
+                } => 0,
+                _ => counts.block_matrices * layers,
+            };
+            let copies = number * (blocks + head);
             self.add("bfloat16 weights that sample", Place::Device, |moment| {
                 of(moment, &|_| vec![[copies, 1]])
             });
@@ -63,7 +71,7 @@ impl Items<'_> {
         if work.rollout.is_some_and(|rollout| rollout.beside_training) {
             // The optimizer replaces the weights that sample, where it would change them in place.
             let trained = match casts {
-                true => 4 * self.job.counts.embedding,
+                true => 4 * (self.job.counts.embedding - self.job.frozen_embedding()),
                 false => 4 * self.job.num_trained(),
             };
             self.add(
