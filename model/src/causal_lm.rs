@@ -471,3 +471,29 @@ pub(crate) fn checkpoint_dtype(dtype: DType) -> Dtype {
         _ => Dtype::Float32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Gemma2Shape;
+
+    #[test]
+    fn a_tied_head_is_cast_once_for_generation() {
+        let shape = Gemma2Shape {
+            vocab_size: 32,
+            hidden_size: 16,
+            intermediate_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            ..Gemma2Shape::default()
+        };
+        let config = ModelConfig::demo_gemma2(&shape).expect("a sound shape");
+        let model = CausalLm::random(config, 1, 0.02, &Device::flex(), DType::BF16);
+        assert!(model.cast_head.is_none());
+        let generating = model.for_generation();
+        let head = generating.cast_head.as_ref().expect("it is tied");
+        assert_eq!((head.dtype(), head.dims()), (DType::BF16, [32, 16]));
+    }
+}

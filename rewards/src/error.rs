@@ -64,24 +64,6 @@ pub enum RewardError {
         "nothing judges the answer: the line has no \"verifier\", and no reward_funcs are given\nhint: give the line one, as in {{\"prompt\": \"What is 6 · 7?\", \"verifier\": \"gsm8k\", \"ground_truth\": \"42\"}}, or the recipe reward_funcs"
     )]
     NothingJudges,
-    /// `reward_weights` does not fit `reward_funcs`.
-    #[error(
-        "reward_weights has {weights} values for {functions} reward_funcs; give one for each, or none for all 1"
-    )]
-    WeightCount {
-        /// Number of reward functions.
-        functions: usize,
-        /// Number of weights.
-        weights: usize,
-    },
-    /// A weight that is no finite number.
-    #[error("the weight of reward function {name:?} should be a finite number, found {weight}")]
-    Weight {
-        /// The reward function.
-        name: String,
-        /// Its weight.
-        weight: f64,
-    },
     /// One of the above, with where it was found.
     #[error("{record}: {error}")]
     InRecord {

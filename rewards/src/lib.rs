@@ -24,7 +24,7 @@ pub mod verifiers;
 pub use args::Args;
 pub use error::RewardError;
 pub use registry::{Registry, Verifier};
-pub use rubric::{RewardBreakdown, RewardPart, RewardSpec, Rubric};
+pub use rubric::{RewardBreakdown, RewardPart, Rubric};
 
 use serde_json::Value;
 

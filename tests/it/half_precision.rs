@@ -90,9 +90,12 @@ fn generation_in_bfloat16_agrees_with_training() {
         "max_completion_length=6",
         "preflight=off",
     ];
-    let output = dir.join("run");
-    let steps = steps("rl", &data, &output, ["cuda", "bfloat16"], &settings);
-    for step in &steps {
+    let run = |on: [&str; 2]| steps("rl", &data, &dir.join(on[0]), on, &settings);
+    let (half, whole) = (run(["cuda", "bfloat16"]), run(["cpu", "float32"]));
+    // A token that is drawn otherwise in the one would change it more.
+    let [got, want] = [&half[0], &whole[0]].map(|step| number(step, "grad_norm"));
+    assert!((got / want - 1.0).abs() < 0.25, "{got} for {want}");
+    for step in &half {
         assert!(number(step, "grad_norm") > 0.0, "{step}");
         let difference = number(step, "sampling/logp_difference/mean");
         // Of logits that were rounded to bfloat16 it would be some 1e-3.

@@ -79,6 +79,27 @@ fn what_cannot_be_run_again_is_answered_with_a_sentence() {
     refused("4", 1, &["sft.jsonl has changed since the run", "SHA-256"]);
 }
 
+#[test]
+fn a_run_that_went_on_from_another_ones_checkpoint_is_not_replayed_from_its_model() {
+    let dir = scratch("replay-elsewhere");
+    let data = conversations(&dir);
+    let [first, second] = ["first", "second"].map(|name| dir.join(name));
+    let settings = ["save_steps=2", "save_total_limit=0"];
+    let train = |output: &Path, steps: u32, resume: &[&str]| {
+        let arguments = stage_run::arguments("sft", "gemma2", (&data, output), steps, &settings);
+        let resume = resume.iter().map(|word| (*word).to_owned());
+        succeed(&arguments.into_iter().chain(resume).collect::<Vec<_>>());
+    };
+    train(&first, 2, &[]);
+    train(&second, 6, &["--resume", text(&first.join("checkpoint-2"))]);
+    let output = replay(&second, "3");
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("no checkpoint before step 3"), "{stderr}");
+    let output = replay(&second, "5");
+    assert!(output.status.success(), "{}", texts(&output).1);
+}
+
 fn train(stage: &str, data: &Path, output: &Path) {
     train_with(stage, data, output, &[]);
 }

@@ -44,6 +44,14 @@ fn reward_functions_judge_records_without_a_verifier() {
         // soft_overlong's argument is nobody's.
         (&settings[..4], "argument \"cache\" should be"),
         (&settings[..3], "prompts.jsonl:1: nothing judges the answer"),
+        // Another function takes it, this one does not.
+        (
+            &[
+                settings[3],
+                "reward_args={ exact_match = { cache = 4 }, soft_overlong = { cache = 4 } }",
+            ],
+            "verifier \"exact_match\": unknown argument \"cache\"",
+        ),
     ] {
         let refused = run(settings, &dir.join("refused"));
         let stderr = String::from_utf8_lossy(&refused.stderr);

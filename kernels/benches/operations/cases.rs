@@ -428,18 +428,15 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
         fused: Box::new(fused),
         reference: Some(Box::new(reference)),
     });
-    let eight_bit = |device: &Device| {
-        let [p, g, _, _] = tensors(device);
-        let state = RefCell::new(Some((p, EightBitMoments::zeros(count, device))));
-        move || {
-            let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-            let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
-            let result = first(p.clone());
-            *state.borrow_mut() = Some((p, moments));
-            vec![result]
-        }
-    };
-    let (fused, reference) = either_way(eight_bit(on.0));
+    let [p, g, _, _] = tensors(on.0);
+    let state = RefCell::new(Some((p, EightBitMoments::zeros(count, on.0))));
+    let (fused, reference) = either_way(move || {
+        let (p, moments) = state.borrow_mut().take().expect("the state is put back");
+        let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
+        let result = first(p.clone());
+        *state.borrow_mut() = Some((p, moments));
+        vec![result]
+    });
     cases.push(Case {
         name: format!("adamw_8bit {count}"),
         flop: 0.0,

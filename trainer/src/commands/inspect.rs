@@ -114,7 +114,7 @@ impl Source<'_> {
             StageSettings::Rl(settings) => {
                 let chat = Arc::new(ChatTokenizer::from_dir(dir, start)?);
                 let length = settings.max_prompt_length;
-                let functions = RewardFunctions::of(settings);
+                let functions = RewardFunctions::of(settings)?;
                 let prompts =
                     Prompts::open(self.data, ON_BAD_RECORD, chat.clone(), length, functions)?;
                 let mut findings = look_at_prompts(&prompts);

@@ -33,17 +33,31 @@ pub fn unread_keys(findings: &mut Findings, settings: &StageSettings) {
     }
 }
 
+impl Row {
+    fn new(
+        key: &'static str,
+        [value, default]: [f64; 2],
+        is_read: bool,
+        losses: &'static str,
+    ) -> Self {
+        let is_set = value != default;
+        Row {
+            key,
+            is_set,
+            is_read,
+            losses,
+        }
+    }
+}
+
 fn preference_rows(po: &PoSettings) -> Vec<Row> {
     use PreferenceLossType::*;
     let StageSettings::Po(default) = by_default(StageName::Po) else {
         unreachable!("the stage's own settings");
     };
-    let reads = |losses: &[PreferenceLossType]| po.loss_type.iter().any(|l| losses.contains(l));
-    let row = |key, is_set, is_read, losses| Row {
-        key,
-        is_set,
-        is_read,
-        losses,
+    let row = |key, value: fn(&PoSettings) -> f64, readers: &[PreferenceLossType], losses| {
+        let is_read = po.loss_type.iter().any(|loss| readers.contains(loss));
+        Row::new(key, [value(po), value(&default)], is_read, losses)
     };
     let smooth = [
         Sigmoid,
@@ -57,36 +71,34 @@ fn preference_rows(po: &PoSettings) -> Vec<Row> {
         Alphapo,
         Arpo,
     ];
+    let smooth_names = "sigmoid, sigmoid_norm, robust, exo_pair, aot, cpo, simpo, alphapo and arpo";
+    let (kto, kto_names) = ([Kto, ApoZeroUnpaired], "kto and apo_zero_unpaired");
+    let simpo = "simpo and alphapo";
     vec![
-        row(
-            "simpo_gamma",
-            po.simpo_gamma != default.simpo_gamma,
-            reads(&[Simpo, Alphapo]),
-            "simpo and alphapo",
-        ),
+        row("simpo_gamma", |po| po.simpo_gamma, &[Simpo, Alphapo], simpo),
         row(
             "discopop_tau",
-            po.discopop_tau != default.discopop_tau,
-            reads(&[Discopop]),
+            |po| po.discopop_tau,
+            &[Discopop],
             "discopop",
         ),
         row(
             "desirable_weight",
-            po.desirable_weight != default.desirable_weight,
-            reads(&[Kto, ApoZeroUnpaired]),
-            "kto and apo_zero_unpaired",
+            |po| po.desirable_weight,
+            &kto,
+            kto_names,
         ),
         row(
             "undesirable_weight",
-            po.undesirable_weight != default.undesirable_weight,
-            reads(&[Kto, ApoZeroUnpaired]),
-            "kto and apo_zero_unpaired",
+            |po| po.undesirable_weight,
+            &kto,
+            kto_names,
         ),
         row(
             "label_smoothing",
-            po.label_smoothing != default.label_smoothing,
-            reads(&smooth),
-            "sigmoid, sigmoid_norm, robust, exo_pair, aot, cpo, simpo, alphapo and arpo",
+            |po| po.label_smoothing,
+            &smooth,
+            smooth_names,
         ),
     ]
 }
@@ -96,43 +108,21 @@ fn policy_rows(rl: &RlSettings) -> Vec<Row> {
     let StageSettings::Rl(default) = by_default(StageName::Rl) else {
         unreachable!("the stage's own settings");
     };
-    let of = |key, [value, default]: [f64; 2], loss| Row {
-        key,
-        is_set: value != default,
-        is_read: rl.loss_type == loss,
-        losses: loss.as_str(),
+    let row = |key, value: fn(&RlSettings) -> f64, reader: PolicyLossType| {
+        let is_read = rl.loss_type == reader;
+        Row::new(key, [value(rl), value(&default)], is_read, reader.as_str())
     };
-    let mut rows = vec![
-        of(
-            "sapo_temperature_pos",
-            [rl.sapo_temperature_pos, default.sapo_temperature_pos],
-            Sapo,
-        ),
-        of(
-            "sapo_temperature_neg",
-            [rl.sapo_temperature_neg, default.sapo_temperature_neg],
-            Sapo,
-        ),
-        of("vespo_k_pos", [rl.vespo_k_pos, default.vespo_k_pos], Vespo),
-        of("vespo_k_neg", [rl.vespo_k_neg, default.vespo_k_neg], Vespo),
-        of(
-            "vespo_lambda_pos",
-            [rl.vespo_lambda_pos, default.vespo_lambda_pos],
-            Vespo,
-        ),
-        of(
-            "vespo_lambda_neg",
-            [rl.vespo_lambda_neg, default.vespo_lambda_neg],
-            Vespo,
-        ),
-    ];
-    rows.push(Row {
-        key: "delta",
-        is_set: rl.delta.is_some(),
-        is_read: ![Cispo, Sapo, Vespo].contains(&rl.loss_type),
-        losses: "losses that clip the ratio, not cispo, sapo or vespo",
-    });
-    rows
+    let clips = ![Cispo, Sapo, Vespo].contains(&rl.loss_type);
+    let delta = [rl.delta.unwrap_or(0.0), 0.0];
+    vec![
+        row("sapo_temperature_pos", |rl| rl.sapo_temperature_pos, Sapo),
+        row("sapo_temperature_neg", |rl| rl.sapo_temperature_neg, Sapo),
+        row("vespo_k_pos", |rl| rl.vespo_k_pos, Vespo),
+        row("vespo_k_neg", |rl| rl.vespo_k_neg, Vespo),
+        row("vespo_lambda_pos", |rl| rl.vespo_lambda_pos, Vespo),
+        row("vespo_lambda_neg", |rl| rl.vespo_lambda_neg, Vespo),
+        Row::new("delta", delta, clips, "losses that clip the ratio"),
+    ]
 }
 
 fn by_default(stage: StageName) -> StageSettings {

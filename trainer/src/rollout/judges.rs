@@ -23,45 +23,69 @@ pub fn watched(settings: &RlSettings, prompts: &Prompts) -> Result<Option<Verifi
         )));
     }
     let verifier = Verifier::parse(name, &Value::Null);
-    verifier.map(Some).map_err(|source| TrainError::Reward {
-        place: "watch_metric".to_owned(),
-        source,
-    })
+    verifier
+        .map(Some)
+        .map_err(|error| of_recipe("watch_metric", error))
 }
 
 /// The reward functions of a recipe with their arguments, `reward_funcs` and `reward_args`; none where
 /// records' own verifiers decide alone.
 #[derive(Clone, Debug, Default)]
-pub struct RewardFunctions(Vec<(String, Map<String, Value>)>);
+pub struct RewardFunctions(Vec<Function>);
+
+#[derive(Clone, Debug)]
+struct Function {
+    name: String,
+    args: Map<String, Value>,
+    /// Made from these arguments alone; an error where a record has to add to them.
+    alone: Result<Verifier, RewardError>,
+}
 
 impl RewardFunctions {
     /// Those of a recipe.
-    pub fn of(settings: &RlSettings) -> Self {
-        let functions = settings.reward_funcs.iter().map(|name| {
-            let args = settings.reward_args.get(name).cloned();
-            (name.clone(), args.unwrap_or_default())
-        });
-        RewardFunctions(functions.collect())
+    ///
+    /// # Errors
+    /// One is unknown, or has an argument that it does not take.
+    pub fn of(settings: &RlSettings) -> Result<Self, TrainError> {
+        let function = |name: &String| {
+            let args = settings.reward_args.get(name).cloned().unwrap_or_default();
+            let alone = Verifier::parse(name, &Value::Object(args.clone()));
+            match alone {
+                Err(
+                    error @ (RewardError::UnknownVerifier { .. }
+                    | RewardError::UnknownArgument { .. }),
+                ) => Err(of_recipe("reward_funcs", error)),
+                alone => Ok(Function {
+                    name: name.clone(),
+                    args,
+                    alone,
+                }),
+            }
+        };
+        let functions: Result<_, _> = settings.reward_funcs.iter().map(function).collect();
+        functions.map(RewardFunctions)
     }
 
     /// Those that judge a record beside its own verifiers, `own`. What a record without any says of its
     /// answer they get as well, each what it takes.
     ///
     /// # Errors
-    /// One is unknown, or its arguments are wrong or missing.
+    /// The arguments of one are wrong or missing.
     pub(super) fn beside(
         &self,
         own: &[&str],
         args: &Map<String, Value>,
     ) -> Result<Vec<Verifier>, RewardError> {
-        let others = self.0.iter().filter(|(name, _)| !own.contains(&&**name));
-        let calls: Vec<(&str, Value)> = others
-            .map(|(name, given)| {
-                let mut all = given.clone();
-                all.extend(args.clone());
-                (&**name, Value::Object(all))
-            })
-            .collect();
+        let others = self.0.iter().filter(|f| !own.contains(&&*f.name));
+        if args.is_empty() {
+            return others.map(|function| function.alone.clone()).collect();
+        }
+        let with_own = |function: &Function| {
+            let mut all = function.args.clone();
+            all.extend(args.clone());
+            Value::Object(all)
+        };
+        let calls: Vec<(&str, Value)> = others.map(|f| (&*f.name, with_own(f))).collect();
         Verifier::parse_all(calls.iter().map(|(name, args)| (*name, args)))
     }
 }
@@ -71,19 +95,17 @@ impl RewardFunctions {
 /// # Errors
 /// There is no reward of a name.
 pub fn rubric(settings: &RlSettings) -> Result<Rubric, TrainError> {
-    let at = |place: &str| {
-        let place = place.to_owned();
-        move |source| TrainError::Reward { place, source }
-    };
     let registry = Registry::standard();
-    for name in &settings.reward_funcs {
-        registry.check_name(name).map_err(at("reward_funcs"))?;
+    for name in settings.reward_weights.keys() {
+        let known = registry.check_name(name);
+        known.map_err(|error| of_recipe("reward_weights", error))?;
     }
-    let mut rubric = Rubric::default();
-    for (name, weight) in &settings.reward_weights {
-        registry.check_name(name).map_err(at("reward_weights"))?;
-        let weighed = rubric.weighing(name, *weight);
-        rubric = weighed.map_err(at("reward_weights"))?;
+    Ok(Rubric::new(settings.reward_weights.clone()))
+}
+
+fn of_recipe(key: &str, source: RewardError) -> TrainError {
+    TrainError::Reward {
+        place: key.to_owned(),
+        source,
     }
-    Ok(rubric)
 }

@@ -225,7 +225,7 @@ pub(super) fn rl_stage(
     warn_of_streaming(context)?;
     let open = |paths: &[PathBuf]| {
         let length = settings.max_prompt_length;
-        let functions = RewardFunctions::of(settings);
+        let functions = RewardFunctions::of(settings)?;
         let on_bad_record = context.on_bad_record();
         Prompts::open(paths, on_bad_record, tokenizer.clone(), length, functions)
     };
