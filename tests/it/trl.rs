@@ -544,15 +544,12 @@ fn the_first_ten_steps_of_kto_on_unpaired_answers_are_trls() {
 fn check_steps(case: &Value, steps: &[Value], keys: &[(&str, f64)]) {
     let wanted = case["steps"].as_array().expect("steps");
     for (index, (got, want)) in steps.iter().zip(wanted).enumerate() {
-        // An error once made is carried on: the largest so far.
-        let roundings = golden::numbers(&case["float32_error"]);
-        let rounding = roundings[..=index].iter().copied().fold(0.0, f64::max);
         for &(key, scale) in keys {
             let number = |step: &Value| step[key].as_f64().expect("a number");
             let (got, want) = (number(got), number(want));
             let error = (got - want).abs() / (want.abs() + scale);
             assert!(
-                error <= (4.0 * rounding).max(1e-4),
+                error <= 1e-4,
                 "{} {}, step {}: {key} {got} for {want}",
                 case["stage"],
                 case["model"],

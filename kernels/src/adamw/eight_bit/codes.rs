@@ -51,9 +51,64 @@ pub(super) fn nearest(table: &[f32; 256], value: f32) -> u8 {
     low as u8
 }
 
+/// [`nearest`] of one table without a search: the upper half of a value's bits leaves two neighbouring
+/// codes at most, and one comparison decides.
+pub(super) struct Nearest {
+    /// The lower one by the upper 16 bits: sign, exponent and seven bits of the significand.
+    lowest: Vec<u8>,
+    /// Half-way points: of a code and the one above it.
+    midpoints: [f32; 256],
+}
+
+impl Nearest {
+    /// Those of the two tables.
+    pub(super) fn tables() -> &'static [Nearest; 2] {
+        static TABLES: OnceLock<[Nearest; 2]> = OnceLock::new();
+        TABLES.get_or_init(|| tables().each_ref().map(Nearest::of))
+    }
+
+    fn of(table: &[f32; 256]) -> Self {
+        let lowest = (0..=u16::MAX).map(|upper| {
+            let ends = [0, 0xffff].map(|lower| f32::from_bits(u32::from(upper) << 16 | lower));
+            let [a, b] = ends.map(|value| nearest(table, value));
+            a.min(b)
+        });
+        Nearest {
+            lowest: lowest.collect(),
+            midpoints: std::array::from_fn(|code| match table.get(code + 1) {
+                Some(above) => 0.5 * (table[code] + above),
+                None => f32::INFINITY,
+            }),
+        }
+    }
+
+    /// The code; for a signalling NaN, which arithmetic does not make, any.
+    #[inline(always)]
+    pub(super) fn code(&self, value: f32) -> u8 {
+        let lowest = self.lowest[(value.to_bits() >> 16) as usize];
+        lowest + u8::from(value > self.midpoints[usize::from(lowest)])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// At every half-way point and every change of the upper bits, and beside them.
+    #[test]
+    fn a_code_without_a_search_is_the_one_that_the_search_finds() {
+        for (table, direct) in tables().iter().zip(Nearest::tables()) {
+            let middles = table.windows(2).map(|pair| 0.5 * (pair[0] + pair[1]));
+            let edges = (0..=u16::MAX).map(|upper| f32::from_bits(u32::from(upper) << 16));
+            let edges = edges.filter(|edge| !edge.is_nan());
+            let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+            let values = middles.chain(edges).chain(special);
+            for value in values.flat_map(|value| [value.next_down(), value, value.next_up()]) {
+                let want = nearest(table, value);
+                assert_eq!(direct.code(value), want, "{value:e}");
+            }
+        }
+    }
 
     #[test]
     fn tables_hold_the_paper_s_values() {

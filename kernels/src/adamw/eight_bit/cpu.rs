@@ -3,13 +3,15 @@ use burn_backend::TensorMetadata;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::codes::{nearest, tables};
+use super::codes::{Nearest, tables};
 use super::{BLOCK, EightBitOps};
 use crate::AdamWStep;
 use crate::adamw::Factors;
 use crate::adamw::cpu::whole;
-use crate::cpu::{contiguous, values};
+use crate::cpu::{contiguous, values, vectorized};
 
+/// Values that are compared at once.
+const LANES: usize = 16;
 /// Words of a block's codes.
 const WORDS: usize = BLOCK / 4;
 
@@ -40,12 +42,13 @@ impl EightBitOps for Flex {
             .zip(second_codes.par_chunks_mut(WORDS).zip(second_scales))
             .with_min_len(64)
             .for_each(|(((parameter, grad), first), second)| {
-                update_block(parameter, grad, first, second, factors);
+                vectorized!(update_block(parameter, grad, first, second, factors));
             });
         (parameter, codes, scales)
     }
 }
 
+#[inline(always)]
 fn update_block(
     parameter: &mut [f32],
     grad: &[f32],
@@ -56,14 +59,17 @@ fn update_block(
     let [signed, positive] = tables();
     let mut first = decoded(first_codes, *first_scale, signed);
     let mut second = decoded(second_codes, *second_scale, positive);
-    for (i, (value, grad)) in parameter.iter_mut().zip(grad).enumerate() {
-        [*value, first[i], second[i]] = factors.update(*value, *grad, [first[i], second[i]]);
+    let moments = first.iter_mut().zip(&mut second);
+    for ((p, g), (m, v)) in parameter.iter_mut().zip(grad).zip(moments) {
+        [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
     }
     // Beyond the end of the parameter the moments stay zero.
+    let [signed, positive] = Nearest::tables();
     *first_scale = encode(first_codes, &first, signed);
     *second_scale = encode(second_codes, &second, positive);
 }
 
+#[inline(always)]
 fn decoded(words: &[i32], scale: f32, table: &[f32; 256]) -> [f32; BLOCK] {
     let mut moment = [0.0; BLOCK];
     for (values, word) in moment.as_chunks_mut::<4>().0.iter_mut().zip(words) {
@@ -75,13 +81,30 @@ fn decoded(words: &[i32], scale: f32, table: &[f32; 256]) -> [f32; BLOCK] {
 }
 
 /// Writes the codes and returns the scale.
-fn encode(words: &mut [i32], moment: &[f32; BLOCK], table: &[f32; 256]) -> f32 {
-    let scale = moment
-        .iter()
-        .fold(0.0f32, |largest, m| m.abs().max(largest));
+#[inline(always)]
+fn encode(words: &mut [i32], moment: &[f32; BLOCK], nearest: &Nearest) -> f32 {
+    let scale = largest_magnitude(moment);
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     for (word, values) in words.iter_mut().zip(moment.as_chunks::<4>().0) {
-        *word = i32::from_le_bytes(values.map(|value| nearest(table, value * inverse)));
+        *word = i32::from_le_bytes(values.map(|value| nearest.code(value * inverse)));
     }
     scale
+}
+
+/// Of the numbers: NaN does not count.
+#[inline(always)]
+fn largest_magnitude(moment: &[f32; BLOCK]) -> f32 {
+    let mut largest = [0.0f32; LANES];
+    for values in moment.as_chunks::<LANES>().0 {
+        for (largest, value) in largest.iter_mut().zip(values) {
+            let magnitude = value.abs();
+            // As `f32::max`, which would not become one instruction.
+            *largest = if magnitude > *largest {
+                magnitude
+            } else {
+                *largest
+            };
+        }
+    }
+    largest.into_iter().fold(0.0, f32::max)
 }
