@@ -44,15 +44,11 @@ pub(crate) fn owned(tensor: CubeTensor) -> CubeTensor {
 }
 
 /// An uninitialised tensor on the device of another, for a kernel that writes every value.
-pub(crate) fn empty<const D: usize>(
-    like: &CubeTensor,
-    shape: [usize; D],
-    dtype: DType,
-) -> CubeTensor {
+pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         like.client.clone(),
         like.device.clone(),
-        Shape::from(shape),
+        shape.into(),
         dtype,
     )
 }

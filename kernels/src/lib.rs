@@ -52,8 +52,8 @@ pub mod sampling;
 mod segments;
 pub mod square_sum;
 
-pub use adamw::eight_bit::{EightBitMoments, adamw_8bit};
-pub use adamw::{AdamWStep, adamw};
+pub use adamw::eight_bit::{EightBitMoments, adamw_8bit, adamw_8bit_with_copy};
+pub use adamw::{AdamWStep, adamw, adamw_with_copy};
 pub use attention::{AttentionOptions, attention};
 pub use choice::{KernelSet, UnknownKernelSet, with_kernel_set};
 pub use decode_linear::{DECODE_BLOCK, decode_linear};

@@ -18,7 +18,7 @@ use crate::qwen2::Qwen2;
 use crate::qwen3::Qwen3;
 use crate::save::parameter_name;
 use crate::streamed::{Block, Streamed, StreamedReads};
-use crate::{Error, KvCache, Pass, Weights};
+use crate::{Copies, Error, KvCache, Pass, Weights};
 
 /// A decoder with its configuration: what is trained, scored and sampled from. Clones share their
 /// tensors.
@@ -36,6 +36,8 @@ pub struct CausalLm {
     adapters: Adapters,
     /// What frozen weights of blocks are read from, where they are not kept.
     streamed: Option<Arc<Streamed>>,
+    /// Empty where matrices are cast each time.
+    copies: Arc<Copies>,
     /// A tied head in the dtype of the computation, where the embedding is not.
     cast_head: Option<Tensor<2>>,
 }
@@ -143,6 +145,7 @@ impl CausalLm {
             trainable: Arc::new(weights.trainable().clone()),
             adapters: Adapters::On,
             streamed: None,
+            copies: Arc::default(),
             cast_head: None,
         })
     }
@@ -182,6 +185,7 @@ impl CausalLm {
         CausalLm {
             decoder: Some(self.decoder().valid()),
             device: self.device.clone().inner(),
+            copies: Arc::new(self.copies.valid()),
             ..self.clone()
         }
     }
@@ -190,12 +194,13 @@ impl CausalLm {
     /// here and not for each token. An embedding stays as it is, because it is scaled before it is cast.
     pub fn for_generation(&self) -> Self {
         let mut model = self.valid();
+        model.cast_head = model.config.tie_word_embeddings.then(|| model.head());
         model.update(&mut Cast {
             path: Vec::new(),
             dtype: model.dtype,
             trainable: model.trainable.clone(),
+            copies: model.copies.clone(),
         });
-        model.cast_head = model.config.tie_word_embeddings.then(|| model.head());
         model
     }
 
@@ -213,9 +218,32 @@ impl CausalLm {
         each_family!(self.decoder(), model => model.visit(visitor));
     }
 
+    /// From now on multiplies by copies of the trained matrices in the dtype of the computation, where
+    /// that is not theirs. Whoever changes the matrices has to renew them: see [`Self::take_copies`].
+    pub fn keep_copies(&mut self) {
+        self.copies = Arc::new(Copies::of(self));
+    }
+
+    /// The copies that the model multiplies by.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// Takes the copies out, before the matrices that they are of change.
+    pub fn take_copies(&mut self) -> Copies {
+        Arc::unwrap_or_clone(std::mem::take(&mut self.copies))
+    }
+
+    /// Puts in copies of the matrices as they are now.
+    pub fn set_copies(&mut self, copies: Copies) {
+        self.copies = Arc::new(copies);
+    }
+
     /// Replaces every parameter by what `mapper` makes of it. It gets each one as its only holder,
-    /// unless a clone of the model is alive, so it may change it in place.
+    /// unless a clone of the model is alive, so it may change it in place. Copies of the parameters as
+    /// they were are dropped.
     pub fn update<M: ModuleMapper>(&mut self, mapper: &mut M) {
+        self.copies = Arc::default();
         let decoder = self.decoder.take().expect("no other update is under way");
         self.decoder = Some(match decoder {
             Decoder::Gemma2(model) => Decoder::Gemma2(model.map(mapper)),
@@ -295,7 +323,7 @@ impl CausalLm {
     fn pass<'a>(&self, mode: Mode<'a>) -> Pass<'a> {
         let positions = mode.positions();
         let tables = [0, 1].map(|kind: usize| self.rotary[kind].table(positions.clone()));
-        Pass::new(mode, tables, self.adapters)
+        Pass::new(mode, tables, self.adapters, self.copies.clone())
     }
 
     /// What the first layer takes: the tokens' embeddings, in the dtype of the computation.
@@ -370,10 +398,13 @@ impl CausalLm {
             return head.clone();
         }
         let head = each_family!(self.decoder(), model => match &model.lm_head {
-            Some(head) => head.weight.val(),
-            None => model.embed_tokens.weight.val(),
+            Some(head) => &head.weight,
+            None => &model.embed_tokens.weight,
         });
-        head.cast(self.dtype)
+        match self.copies.get(head.id) {
+            Some(copy) => copy.clone(),
+            None => head.val().cast(self.dtype),
+        }
     }
 
     /// Statistics of `targets` at these hidden states.
@@ -428,11 +459,12 @@ impl CausalLm {
     }
 }
 
-/// Casts the matrices of linear layers.
+/// Puts the matrices of linear layers in another dtype.
 struct Cast {
     path: Vec<String>,
     dtype: DType,
     trainable: Arc<Trainable>,
+    copies: Arc<Copies>,
 }
 
 impl ModuleMapper for Cast {
@@ -450,7 +482,11 @@ impl ModuleMapper for Cast {
             return param;
         }
         let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, tensor.cast(self.dtype), mapper)
+        let cast = match self.copies.get(id) {
+            Some(copy) => copy.clone().reshape(tensor.shape()),
+            None => tensor.cast(self.dtype),
+        };
+        Param::from_mapped_value(id, cast, mapper)
     }
 }
 

@@ -12,6 +12,7 @@
 mod causal_lm;
 pub mod checkpoint;
 pub mod config;
+mod copies;
 pub mod error;
 pub mod flops;
 mod gemma2;
@@ -29,6 +30,7 @@ mod streamed;
 
 pub use causal_lm::{CausalLm, Decoder};
 pub use config::ModelConfig;
+pub use copies::Copies;
 pub use error::Error;
 pub use kv_cache::KvCache;
 pub use layers::{Adapter, Embedding, Linear, Mlp, RmsNorm, Weights};

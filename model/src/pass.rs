@@ -1,12 +1,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::module::Param;
+use burn::tensor::{DType, Tensor};
 use kernels::{AttentionOptions, CacheRows, RotaryTable, Segments};
 
 use crate::config::LayerKind;
 use crate::lora::Adapters;
-use crate::{KvCache, Part};
+use crate::{Copies, KvCache, Part};
 
 /// What the blocks are told about the tokens of one forward pass: their positions, which of them
 /// see which, and where keys and values go.
@@ -15,6 +16,7 @@ pub struct Pass<'a> {
     /// Rotary tables of full and of sliding layers.
     tables: [RotaryTable; 2],
     adapters: Adapters,
+    copies: Arc<Copies>,
     /// The layer that is visited after the next one that runs, where it is not the one above.
     next: Option<usize>,
     /// What the blocks computed on the way, where someone watches.
@@ -49,11 +51,17 @@ impl Mode<'_> {
 }
 
 impl<'a> Pass<'a> {
-    pub(crate) fn new(mode: Mode<'a>, tables: [RotaryTable; 2], adapters: Adapters) -> Self {
+    pub(crate) fn new(
+        mode: Mode<'a>,
+        tables: [RotaryTable; 2],
+        adapters: Adapters,
+        copies: Arc<Copies>,
+    ) -> Self {
         Pass {
             mode,
             tables,
             adapters,
+            copies,
             next: None,
             parts: None,
         }
@@ -104,6 +112,14 @@ impl<'a> Pass<'a> {
     /// Whether the linear layers' adapters count.
     pub(crate) fn has_adapters(&self) -> bool {
         self.adapters == Adapters::On
+    }
+
+    /// A matrix in the dtype of the computation.
+    pub(crate) fn matrix(&self, weight: &Param<Tensor<2>>, dtype: DType) -> Tensor<2> {
+        match self.copies.get(weight.id) {
+            Some(copy) => copy.clone(),
+            None => weight.val().cast(dtype),
+        }
     }
 
     /// `x · weightᵀ`. In generation a row's result does not depend on the other rows.

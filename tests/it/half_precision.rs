@@ -74,6 +74,38 @@ fn steps_on_cuda_in_bfloat16_are_nearly_those_in_float32() {
     }
 }
 
+/// A copy that the optimizer writes is the number that a cast would be, so every step has the same bits:
+/// with moments of 32 and of 8 bits, blocks recomputed, adapters, and completions that are sampled.
+#[test]
+fn steps_with_copies_are_those_with_casts() {
+    if !stand_in::can_run() {
+        return;
+    }
+    let dir = scratch("copies");
+    let conversations = conversations(&dir);
+    let adapters: &[&str] = &["lora_r=2", "gradient_checkpointing=true"];
+    let moments: &[&str] = &["optim=adamw_8bit", "learning_rate=1e-3"];
+    for (run_number, settings) in [adapters, moments].into_iter().enumerate() {
+        let run = |copies: &str| {
+            let output = dir.join(format!("{run_number}-{copies}"));
+            let copies = format!("low_precision_copies={copies}");
+            let settings = [settings, &[&copies]].concat();
+            let steps = steps(
+                "sft",
+                &conversations,
+                &output,
+                ["cuda", "bfloat16"],
+                &settings,
+            );
+            let numbers = |step: &Value| ["loss", "grad_norm"].map(|key| number(step, key));
+            steps.iter().map(numbers).collect::<Vec<_>>()
+        };
+        let (with, without) = (run("true"), run("false"));
+        assert_eq!(with.len(), 2);
+        assert_eq!(with, without, "{settings:?}");
+    }
+}
+
 /// Generation and training compute a log-probability of one from the same float32 logits.
 #[test]
 fn generation_in_bfloat16_agrees_with_training() {

@@ -65,6 +65,7 @@ impl Training {
                 Default::default()
             }
         };
+        self.keep_copies();
         let watch = match (&self.watch, target) {
             (Some(watched), Target::Watched(_)) => watched.after_rollback(watch),
             _ => watch,

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Gradients, Tensor, TensorData};
 use kernels::{AdamWStep, EightBitMoments};
 use model::checkpoint::TensorFile;
-use model::{CausalLm, parameter_name};
+use model::{CausalLm, Copies, parameter_name};
 
 use crate::TrainError;
 use crate::recipe::{Optim, OptimizerSettings};
@@ -23,6 +23,7 @@ impl GradientBuffer {
     pub fn add(&mut self, model: &CausalLm, gradients: &mut Gradients) {
         model.visit(&mut Collector {
             path: Vec::new(),
+            copies: model.copies(),
             gradients,
             buffer: self,
         });
@@ -46,6 +47,7 @@ impl GradientBuffer {
 
 struct Collector<'a> {
     path: Vec<String>,
+    copies: &'a Copies,
     gradients: &'a mut Gradients,
     buffer: &'a mut GradientBuffer,
 }
@@ -60,17 +62,21 @@ impl ModuleVisitor for Collector<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = param.val().grad_remove(self.gradients) else {
-            return;
-        };
-        let gradient = gradient.flatten::<1>(0, D - 1);
-        let name = parameter_name(&self.path);
-        let by_name = &mut self.buffer.by_name;
-        let sum = match by_name.remove(&name) {
-            Some(sum) => sum + gradient,
-            None => gradient,
-        };
-        by_name.insert(name, sum);
+        let flat = |gradient: Tensor<D>| gradient.flatten::<1>(0, D - 1);
+        let own = param.val().grad_remove(self.gradients).map(flat);
+        // An embedding that is the head as well has both.
+        let of_copy = self.copies.get(param.id);
+        let of_copy = of_copy.and_then(|copy| copy.grad_remove(self.gradients));
+        let of_copy = of_copy.map(|gradient| gradient.flatten(0, 1).cast(FloatDType::F32));
+        for gradient in own.into_iter().chain(of_copy) {
+            let name = parameter_name(&self.path);
+            let by_name = &mut self.buffer.by_name;
+            let sum = match by_name.remove(&name) {
+                Some(sum) => sum + gradient,
+                None => gradient,
+            };
+            by_name.insert(name, sum);
+        }
     }
 }
 
@@ -112,9 +118,10 @@ impl AdamW {
         grad_scale: f64,
         step: u64,
     ) {
-        model.update(&mut Stepper {
+        let mut stepper = Stepper {
             path: Vec::new(),
             gradients,
+            copies: model.take_copies(),
             moments: &mut self.moments,
             optim: self.settings.optim,
             step: AdamWStep {
@@ -126,7 +133,9 @@ impl AdamW {
                 grad_scale,
                 step,
             },
-        });
+        };
+        model.update(&mut stepper);
+        model.set_copies(stepper.copies);
     }
 
     /// The moments by parameter name.
@@ -256,6 +265,7 @@ impl Moments {
 struct Stepper<'a> {
     path: Vec<String>,
     gradients: GradientBuffer,
+    copies: Copies,
     moments: &'a mut BTreeMap<String, Moments>,
     optim: Optim,
     step: AdamWStep,
@@ -282,16 +292,24 @@ impl ModuleMapper for Stepper<'_> {
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.shape();
         let flat = tensor.inner().flatten::<1>(0, D - 1);
-        let (flat, moments) = match moments {
+        // The old copy makes room for the new one.
+        let copied = self.copies.take(id).map(|copy| copy.dtype());
+        let (flat, moments, copy) = match moments {
             Moments::Float32(moments) => {
-                let (flat, moments) = kernels::adamw(flat, gradient, moments, self.step);
-                (flat, Moments::Float32(moments))
+                let (flat, moments, copy) =
+                    kernels::adamw_with_copy(flat, gradient, moments, copied, self.step);
+                (flat, Moments::Float32(moments), copy)
             }
             Moments::EightBit(moments) => {
-                let (flat, moments) = kernels::adamw_8bit(flat, gradient, moments, self.step);
-                (flat, Moments::EightBit(moments))
+                let (flat, moments, copy) =
+                    kernels::adamw_8bit_with_copy(flat, gradient, moments, copied, self.step);
+                (flat, Moments::EightBit(moments), copy)
             }
         };
+        if let Some(copy) = copy {
+            let copy = Tensor::from_inner(copy.reshape(shape.dims::<2>())).require_grad();
+            self.copies.put(id, copy);
+        }
         self.moments.insert(name, moments);
         let tensor = Tensor::from_inner(flat.reshape(shape)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)

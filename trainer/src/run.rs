@@ -335,6 +335,7 @@ impl Context<'_> {
             requests: Requests::new(run_dir),
             system: LatestSystem::of(self.log),
         };
+        training.keep_copies();
         if resumes {
             training.read_alerts()?;
         }

@@ -134,6 +134,13 @@ impl Ended {
 pub(crate) const MAX_ROLLBACKS: usize = 3;
 
 impl Training {
+    /// Of a model as it was loaded, where the recipe asks for them.
+    pub(crate) fn keep_copies(&mut self) {
+        if self.recipe.model.low_precision_copies {
+            self.model.keep_copies();
+        }
+    }
+
     /// Trains to the last step.
     ///
     /// # Errors

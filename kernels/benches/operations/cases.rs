@@ -90,7 +90,7 @@ pub fn all(device: &Device, quick: bool) -> Vec<Case> {
 }
 
 /// Attention of 4,096 tokens with heads of 128 and 256, causal alone and as Gemma 2 has it, and the
-/// head of Gemma 2 2B, in bfloat16.
+/// head of Gemma 2 2B, in bfloat16; AdamW that writes such a copy.
 pub fn large(device: &Device, quick: bool) -> Vec<Case> {
     let on = (device, DType::BF16);
     let scale = if quick { 64 } else { 1 };
@@ -116,6 +116,8 @@ pub fn large(device: &Device, quick: bool) -> Vec<Case> {
         with_reference: false,
     };
     logprobs_cases(on, &head, &mut cases);
+    // A feed-forward matrix of the same model.
+    adamw_case(device, 9216 * 2304 / scale, Some(DType::BF16), &mut cases);
     cases
 }
 
@@ -389,50 +391,13 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
     );
 
     let count = INNER * WIDTH;
-    let step = AdamWStep {
-        learning_rate: 1e-3,
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weight_decay: 0.01,
-        grad_scale: 1.0,
-        step: 1,
-    };
-    let on = (device, DType::F32);
-    let tensors = move |device: &Device| -> [Tensor<1>; 4] {
-        [1.0, 0.1, 0.0, 0.0].map(|v| Tensor::full([count], v, (device, DType::F32)))
-    };
-    let [p, g, m, v] = tensors(on.0);
-    let fused = {
-        let state = RefCell::new(Some((p, [m, v])));
-        let g = g.clone();
-        move || {
-            let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-            let (p, moments) = adamw(p, g.clone(), moments, step);
-            let result = first(p.clone());
-            *state.borrow_mut() = Some((p, moments));
-            vec![result]
-        }
-    };
-    let [p, g, m, v] = tensors(on.0);
-    let reference = move || {
-        let moments = [m.clone(), v.clone()];
-        vec![first(
-            adamw::adamw_reference(p.clone(), g.clone(), moments, step).0,
-        )]
-    };
-    cases.push(Case {
-        name: format!("adamw {count}"),
-        flop: 0.0,
-        bytes: 28.0 * count as f64,
-        fused: Box::new(fused),
-        reference: Some(Box::new(reference)),
-    });
-    let [p, g, _, _] = tensors(on.0);
-    let state = RefCell::new(Some((p, EightBitMoments::zeros(count, on.0))));
+    adamw_case(device, count, None, cases);
+    let full = |value: f64| Tensor::<1>::full([count], value, (device, DType::F32));
+    let (p, g) = (full(1.0), full(0.1));
+    let state = RefCell::new(Some((p, EightBitMoments::zeros(count, device))));
     let (fused, reference) = either_way(move || {
         let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-        let (p, moments) = adamw_8bit(p, g.clone(), moments, step);
+        let (p, moments) = adamw_8bit(p, g.clone(), moments, STEP);
         let result = first(p.clone());
         *state.borrow_mut() = Some((p, moments));
         vec![result]
@@ -444,12 +409,45 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
         fused,
         reference,
     });
-    let [x, ..] = tensors(on.0);
+    let x = full(1.0);
     let (fused, reference) = either_way(move || vec![square_sum(x.clone())]);
     cases.push(Case {
         name: format!("square_sum {count}"),
         flop: 0.0,
         bytes: 4.0 * count as f64,
+        fused,
+        reference,
+    });
+}
+
+const STEP: AdamWStep = AdamWStep {
+    learning_rate: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weight_decay: 0.01,
+    grad_scale: 1.0,
+    step: 1,
+};
+
+fn adamw_case(device: &Device, count: usize, copy: Option<DType>, cases: &mut Vec<Case>) {
+    let full = |value: f64| Tensor::<1>::full([count], value, (device, DType::F32));
+    let g = full(0.1);
+    let state = RefCell::new(Some((full(1.0), [full(0.0), full(0.0)])));
+    let (fused, reference) = either_way(move || {
+        let (p, moments) = state.borrow_mut().take().expect("the state is put back");
+        let (p, moments, copy) = adamw_with_copy(p, g.clone(), moments, copy, STEP);
+        let result = first(copy.unwrap_or_else(|| p.clone()));
+        *state.borrow_mut() = Some((p, moments));
+        vec![result]
+    });
+    cases.push(Case {
+        name: match copy {
+            Some(_) => format!("adamw, bf16 copy {count}"),
+            None => format!("adamw {count}"),
+        },
+        flop: 0.0,
+        bytes: (28.0 + copy.map_or(0.0, |dtype| dtype.size() as f64)) * count as f64,
         fused,
         reference,
     });

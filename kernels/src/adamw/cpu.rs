@@ -1,9 +1,11 @@
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors};
-use crate::cpu::{contiguous, values, vectorized};
+use crate::cpu::{contiguous, tensor, values, vectorized};
 
 /// Values a thread takes at a time.
 const CHUNK: usize = 1 << 14;
@@ -14,8 +16,14 @@ impl AdamWOps for Flex {
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
         let grad = contiguous(grad);
         let [mut parameter, mut first, mut second] = [parameter, first, second].map(whole);
         let factors = Factors::of(step);
@@ -33,7 +41,16 @@ impl AdamWOps for Flex {
                     }
                 });
             });
-        (parameter, first, second)
+        let copy = copied(&parameter, copy);
+        (parameter, first, second, copy)
+    }
+}
+
+/// The parameter rounded, or a zero where no copy is asked for.
+pub(super) fn copied(parameter: &FlexTensor, copy: Option<DType>) -> FlexTensor {
+    match copy {
+        Some(dtype) => Flex::float_cast(parameter.clone(), dtype.into()),
+        None => tensor(vec![0.0], [1]),
     }
 }
 

@@ -1,11 +1,12 @@
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::{AdamWOps, AdamWStep, Factors};
-use crate::cube::{contiguous, element, elementwise, owned};
+use super::{AdamWOps, AdamWStep, Factors, copy_shape};
+use crate::cube::{contiguous, element, elementwise, empty, owned};
 
 impl AdamWOps for CubeBackend {
     fn adamw(
@@ -13,11 +14,19 @@ impl AdamWOps for CubeBackend {
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
         let grad = contiguous(grad);
         let [parameter, first, second] = [parameter, first, second].map(owned);
         let count = parameter.shape().num_elements();
+        let shape = copy_shape(copy, &parameter.shape());
+        let rounded = empty(&parameter, shape, copy.unwrap_or(DType::F32));
         let factors = Factors::of(step);
         let (cubes, units) = elementwise(count);
         update::launch(
@@ -28,6 +37,7 @@ impl AdamWOps for CubeBackend {
             grad.clone().into_buffer_arg(),
             first.clone().into_buffer_arg(),
             second.clone().into_buffer_arg(),
+            rounded.clone().into_buffer_arg(),
             count,
             factors.decay,
             factors.step_size,
@@ -40,17 +50,20 @@ impl AdamWOps for CubeBackend {
             factors.grad_scale,
             element(&parameter),
             element(&grad),
+            element(&rounded),
+            copy.is_some(),
         );
-        (parameter, first, second)
+        (parameter, first, second, rounded)
     }
 }
 
 #[cube(launch)]
-fn update<P: Float, G: Float>(
+fn update<P: Float, G: Float, C: Float>(
     parameter: &mut [P],
     grad: &[G],
     first: &mut [P],
     second: &mut [P],
+    copy: &mut [C],
     count: usize,
     decay: f32,
     step_size: f32,
@@ -63,6 +76,8 @@ fn update<P: Float, G: Float>(
     grad_scale: f32,
     #[define(P)] _parameter_element: ElemType,
     #[define(G)] _grad_element: ElemType,
+    #[define(C)] _copy_element: ElemType,
+    #[comptime] copies: bool,
 ) {
     let i = ABSOLUTE_POS;
     if i < count {
@@ -74,5 +89,8 @@ fn update<P: Float, G: Float>(
         first[i] = P::cast_from(m);
         second[i] = P::cast_from(v);
         parameter[i] = P::cast_from(p);
+        if comptime!(copies) {
+            copy[i] = C::cast_from(p);
+        }
     }
 }

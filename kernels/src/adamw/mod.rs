@@ -10,7 +10,8 @@ mod reference;
 mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
+use burn_backend::Shape;
 
 pub use reference::adamw as adamw_reference;
 
@@ -43,37 +44,75 @@ pub fn adamw<const D: usize>(
     moments: [Tensor<D>; 2],
     step: AdamWStep,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let (parameter, moments, _) = adamw_with_copy(parameter, grad, moments, None, step);
+    (parameter, moments)
+}
+
+/// As [`adamw`], and in the same pass the parameter after it rounded to `copy`, as a cast would: what a
+/// forward pass in half precision multiplies by.
+///
+/// # Shapes
+/// - all: the parameter's
+pub fn adamw_with_copy<const D: usize>(
+    parameter: Tensor<D>,
+    grad: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    copy: Option<DType>,
+    step: AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2], Option<Tensor<D>>) {
     if !crate::choice::fused(&parameter) {
-        return reference::adamw(parameter, grad, moments, step);
+        let (parameter, moments) = reference::adamw(parameter, grad, moments, step);
+        let rounded = copy.map(|dtype| parameter.clone().cast(dtype));
+        return (parameter, moments, rounded);
     }
     let [first, second] = moments;
-    let (parameter, first, second) = <Dispatch as AdamWOps>::adamw(
+    let (parameter, first, second, rounded) = <Dispatch as AdamWOps>::adamw(
         parameter.into_dispatch(),
         grad.into_dispatch(),
         first.into_dispatch(),
         second.into_dispatch(),
+        copy,
         step,
     );
     (
         Tensor::from_dispatch(parameter),
         [Tensor::from_dispatch(first), Tensor::from_dispatch(second)],
+        copy.map(|_| Tensor::from_dispatch(rounded)),
     )
 }
 
 /// The operation on a backend's own tensors.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait AdamWOps: Backend {
-    /// The parameter and both moments, in place where nothing else holds them.
-    #[fusion(meta = |parameter, _grad, first, second, _step| {
-        (parameter.clone(), first.clone(), second.clone())
+    /// The parameter and both moments, in place where nothing else holds them, and the copy, which is as
+    /// [`copy_shape`] says.
+    #[fusion(meta = |parameter, _grad, first, second, copy, _step| {
+        let shape = super::copy_shape(*copy, &parameter.shape);
+        let dtype = copy.unwrap_or(burn_backend::DType::F32);
+        let copy = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
+        (parameter.clone(), first.clone(), second.clone(), copy)
     })]
     fn adamw(
         parameter: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+}
+
+/// Of the copy of a parameter: a single value where none is asked for, which nobody reads.
+pub(crate) fn copy_shape(copy: Option<DType>, parameter: &Shape) -> Shape {
+    match copy {
+        Some(_) => parameter.clone(),
+        None => Shape::from(vec![1; parameter.num_dims()]),
+    }
 }
 
 /// The numbers of a step as both implementations multiply by them.

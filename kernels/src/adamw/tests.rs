@@ -1,5 +1,6 @@
 use burn::tensor::{DType, Tensor, TensorData};
 
+use super::eight_bit::{EightBitMoments, adamw_8bit, adamw_8bit_with_copy};
 use super::*;
 use crate::device;
 use crate::parity::{FEW_ROUNDINGS, distance, float32, host, nans, norm, random};
@@ -90,5 +91,50 @@ fn a_nan_or_infinite_gradient_shows_in_its_own_parameter_and_moments_alone() {
             "{device_name}"
         );
         assert_eq!(first.iter().filter(|m| m.is_infinite()).count(), 1);
+    }
+}
+
+/// By both optimizers: the numbers that a cast of the new parameter gives, and the same parameter and
+/// moments as without a copy. 700 values end amid a block of eight bits.
+#[test]
+fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
+    let step = AdamWStep {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        grad_scale: 0.5,
+        step: 1,
+    };
+    for (device_name, device) in device::for_tests() {
+        if device_name == "wgpu" {
+            continue;
+        }
+        let tensor = |seed: u64| {
+            let values: Vec<f64> = random(700, seed).collect();
+            float32(&values, [700], &device)
+        };
+        let zeros = || Tensor::<1>::zeros([700], (&device, DType::F32));
+        let bits = |x: Tensor<1>| x.into_data().as_bytes().to_vec();
+        let dtype = DType::BF16;
+
+        let moments = || [zeros(), zeros()];
+        let (p, m, copy) = adamw_with_copy(tensor(1), tensor(2), moments(), Some(dtype), step);
+        let (plain, plain_m) = adamw(tensor(1), tensor(2), moments(), step);
+        let copy = copy.expect("it was asked for");
+        assert_eq!(copy.dtype(), dtype, "{device_name}");
+        assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
+        assert_eq!(host(p), host(plain), "{device_name}");
+        assert_eq!(m.map(host), plain_m.map(host), "{device_name}");
+
+        let moments = || EightBitMoments::zeros(700, &device);
+        let (p, m, copy) = adamw_8bit_with_copy(tensor(1), tensor(2), moments(), Some(dtype), step);
+        let (plain, plain_m) = adamw_8bit(tensor(1), tensor(2), moments(), step);
+        let copy = copy.expect("it was asked for");
+        assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
+        assert_eq!(host(p), host(plain), "{device_name}");
+        let scales = |m: EightBitMoments| host(m.scales.flatten::<1>(0, 1));
+        assert_eq!(scales(m), scales(plain_m), "{device_name}");
     }
 }

@@ -21,8 +21,8 @@ impl Adapter {
     /// - output: `[tokens, out]`
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let dtype = x.dtype();
-        let low = pass.linear(x, self.lora_a.val().cast(dtype));
-        let output = pass.linear(low, self.lora_b.val().cast(dtype));
+        let low = pass.linear(x, pass.matrix(&self.lora_a, dtype));
+        let output = pass.linear(low, pass.matrix(&self.lora_b, dtype));
         output.mul_scalar(self.scale)
     }
 }

@@ -44,7 +44,7 @@ impl Linear {
     /// - output: `[tokens, out]`
     pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let dtype = x.dtype();
-        let output = pass.linear(x.clone(), self.weight.val().cast(dtype));
+        let output = pass.linear(x.clone(), pass.matrix(&self.weight, dtype));
         let output = match &self.bias {
             Some(bias) => output + bias.val().cast(dtype).unsqueeze(),
             None => output,

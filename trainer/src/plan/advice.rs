@@ -52,6 +52,9 @@ fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
             recipe.model.activation_offloading = true;
         },
     );
+    add("low_precision_copies = false", &|recipe| {
+        recipe.model.low_precision_copies = false;
+    });
     add("optim = \"adamw_8bit\"", &|recipe| {
         recipe.optimizer.optim = Optim::Adamw8bit;
     });

@@ -46,6 +46,9 @@ pub fn step_time(
     settings: &OptimizerSettings,
     clock: &dyn Clock,
 ) -> StepTime {
+    if plan.job.copies {
+        model.keep_copies();
+    }
     let work = plan.job.work;
     let vocab = plan.job.config.vocab_size as u64;
     let sequences: Vec<SupervisedTokens> = (0..work.sequences)

@@ -12,8 +12,9 @@
 //! | moments | 8 G, or 2 + 8 / 256 a value in parameters of 4,096 values or more |
 //! | gradients | 4 G when the last of them is there, fewer before |
 //! | the tied embedding's second gradient | 4 V h, until the two are added |
-//! | bfloat16 copies | 2 bytes a matrix parameter of the blocks whose graph is there, and a matrix's gradient before it is float32 |
-//! | bfloat16 weights that sample | 2 bytes a parameter, while something is generated |
+//! | bfloat16 copies | 2 bytes a number of the matrices that train |
+//! | bfloat16 gradients and casts | a matrix's gradient before it is float32; without copies, 2 bytes a matrix parameter of the blocks whose graph is there |
+//! | bfloat16 weights that sample | 2 bytes a parameter that has no copy, while something is generated; those that sample beside training are copies of their own |
 //! | block inputs | c T h (L + 1), where blocks are recomputed |
 //! | activations | T (c (n h + 2 q + 2 k + 3 f) + 4 heads) a block: its input, the inputs and results of its norms (n is 6 with four norms, 4 with two), q, k, v, the attention's output, gate, up and their product; with q and k norms q + k more |
 //! | inside a block's backward | c T (2 f + h) and the first matrix's gradient on top of the activations, or, at its end, the block's gradients, a copy of the largest that is transposed, and 3 c T h |
@@ -313,27 +314,42 @@ impl Items<'_> {
             let name = "reference model";
             self.add(name, Place::Device, always(self.kept() * counts.total));
         }
-        if self.casts() {
-            let of_blocks = match job.recompute {
-                Recompute::Nothing => layers,
-                Recompute::Blocks | Recompute::BlocksOnHost => 1,
-            };
-            let block = number * counts.block_matrices;
-            let head = number * counts.embedding * u64::from(self.casts_head());
-            let matrix = number * counts.largest_in_block;
-            let name = "bfloat16 copies";
-            self.add(name, Place::Device, |moment| match moment {
-                // Those that generate are an item of their own.
-                Moment::Sampling | Moment::Answering => Vec::new(),
-                Moment::Scoring => vec![[matrix, 1], [head, 1]],
-                // The head, and its gradient before it is cast.
-                Moment::Head if of_blocks == 1 => vec![[head, 2]],
-                Moment::Head => vec![[block, of_blocks], [head, 2]],
-                Moment::LastBlock => vec![[block, of_blocks], [matrix, 1]],
-                Moment::FirstBlock => vec![[block, 1], [matrix, 1]],
-                Moment::Embedding | Moment::Step | Moment::Save => Vec::new(),
-            });
+        if job.copies {
+            let copies = always(number * self.copied());
+            self.add("bfloat16 copies", Place::Device, copies);
         }
+        if self.casts() {
+            self.add_casts();
+        }
+    }
+
+    /// What is cast on the way: matrices, where no copies of them are kept, and their gradients.
+    fn add_casts(&mut self) {
+        let job = self.job;
+        let (number, layers) = (self.number(), job.config.num_hidden_layers as u64);
+        let of_blocks = match job.recompute {
+            Recompute::Nothing => layers,
+            Recompute::Blocks | Recompute::BlocksOnHost => 1,
+        };
+        let matrix = number * job.counts.largest_in_block;
+        let head = number * job.counts.embedding * u64::from(self.casts_head());
+        let (block, cast_head) = match job.copies {
+            true => (0, head * u64::from(!job.trains_head())),
+            false => (number * job.counts.block_matrices, head),
+        };
+        let name = "bfloat16 gradients and casts";
+        self.add(name, Place::Device, |moment| match moment {
+            // Those that generate are an item of their own.
+            Moment::Sampling | Moment::Answering => Vec::new(),
+            Moment::Scoring if job.copies => vec![[cast_head, 1]],
+            Moment::Scoring => vec![[matrix, 1], [head, 1]],
+            // The head, and its gradient before it is float32.
+            Moment::Head if of_blocks == 1 => vec![[cast_head, 1], [head, 1]],
+            Moment::Head => vec![[block, of_blocks], [cast_head, 1], [head, 1]],
+            Moment::LastBlock => vec![[block, of_blocks], [matrix, 1]],
+            Moment::FirstBlock => vec![[block, 1], [matrix, 1]],
+            Moment::Embedding | Moment::Step | Moment::Save => Vec::new(),
+        });
     }
 
     fn add_optimizer(&mut self) {
@@ -529,6 +545,19 @@ impl Items<'_> {
         match self.job.stored == self.job.compute {
             true => self.number(),
             false => 4,
+        }
+    }
+
+    /// Numbers of the matrices that copies are kept of.
+    fn copied(&self) -> u64 {
+        let job = self.job;
+        match job.trained {
+            Trained::All => {
+                let layers = job.config.num_hidden_layers as u64;
+                let head = job.counts.embedding * u64::from(job.trains_head());
+                layers * job.counts.block_matrices + head
+            }
+            Trained::Adapters { .. } => job.num_trained(),
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Job {
     pub compute: Number,
     /// What checkpoints store weights in.
     pub stored: Number,
+    /// Whether the trained matrices are kept in the numbers of the computation as well.
+    pub copies: bool,
     /// What is trained.
     pub trained: Trained,
     /// Whether the embedding, and a head that is tied to it, stays as it is.
@@ -139,6 +141,7 @@ impl Job {
             hardware,
             compute,
             stored: config.dtype.unwrap_or(Number::Float32),
+            copies: recipe.model.low_precision_copies && compute != Number::Float32,
             trained,
             freeze_embeddings: recipe.model.freeze_embeddings,
             adapted: match trainable(&recipe.model).lora {

@@ -71,17 +71,20 @@ fn the_72b_recipe_fits_where_frozen_blocks_stream_and_not_where_they_stay() {
 }
 
 #[test]
-fn full_training_of_2b_takes_sixteen_bytes_a_parameter_in_the_optimizers_step() {
-    let recipe = recipe("gradient_checkpointing = true", StageName::Sft);
-    let plan = StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda);
-    let at_step: u64 = plan
-        .memory
-        .items
-        .iter()
-        .map(|item| item.at(Moment::Step))
-        .sum();
-    assert_eq!(at_step, 16 * 2_614_341_888);
+fn full_training_of_2b_takes_sixteen_bytes_a_parameter_in_the_optimizers_step_and_two_for_copies() {
+    let at_step = |copies: &str| -> u64 {
+        let text = format!("gradient_checkpointing = true\nlow_precision_copies = {copies}");
+        let recipe = recipe(&text, StageName::Sft);
+        let plan = StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda);
+        let items = plan.memory.items.iter();
+        items.map(|item| item.at(Moment::Step)).sum()
+    };
+    assert_eq!(at_step("false"), 16 * 2_614_341_888);
+    assert_eq!(at_step("true"), 16 * 2_614_341_888 + 2 * MATRICES_OF_2B);
 }
+
+/// All but the norms.
+const MATRICES_OF_2B: u64 = 2_614_341_888 - (26 * 4 + 1) * 2304;
 
 #[test]
 fn a_token_of_a_2b_model_costs_six_operations_a_matrix_parameter_and_two_more_where_recomputed() {
@@ -174,12 +177,16 @@ fn sampling_beside_training_takes_its_weights_and_the_cache_all_along() {
         let item = items.iter().find(|item| item.name == name);
         item.map_or(0, |item| item.at(moment))
     };
-    // All but the norms are cast when sampling begins.
+    // The copies of the weights that train are what samples, or were until the last step.
     let cast = "bfloat16 weights that sample";
-    let bytes = 2 * (2_614_341_888 - (26 * 4 + 1) * 2304);
-    assert_eq!(item(&plain, cast, Moment::Sampling), bytes);
-    assert_eq!(item(&plain, cast, Moment::Step), 0);
+    let bytes = 2 * MATRICES_OF_2B;
+    assert_eq!(item(&plain, "bfloat16 copies", Moment::Sampling), bytes);
+    assert_eq!(item(&plain, cast, Moment::Sampling), 0);
     assert_eq!(item(&beside, cast, Moment::Step), bytes);
+    let uncopied = plan("low_precision_copies = false");
+    assert_eq!(item(&uncopied, "bfloat16 copies", Moment::Sampling), 0);
+    assert_eq!(item(&uncopied, cast, Moment::Sampling), bytes);
+    assert_eq!(item(&uncopied, cast, Moment::Step), 0);
     // The embedding is looked up in, and stays as it was.
     let copy = "weights that sample";
     assert_eq!(item(&beside, copy, Moment::Step), 4 * 256_000 * 2304);

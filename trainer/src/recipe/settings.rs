@@ -27,6 +27,9 @@ settings! {
         /// Number format of the computation. auto is bfloat16 on CUDA and float32 elsewhere; weights
         /// that train are float32 whatever it is.
         dtype: Dtype = choice(Dtype::NAMES).default("'auto'");
+        /// Keep the matrices that train rounded to dtype beside the float32 ones, written by the optimizer:
+        /// 2 bytes a parameter, in place of rounding each one whenever it is multiplied by.
+        low_precision_copies: bool = boolean().default("true");
         /// Compute each block again in the backward pass instead of keeping all that it made: memory
         /// for a third more time. auto does where the model has a billion parameters or more.
         gradient_checkpointing: GradientCheckpointing =

@@ -1,4 +1,5 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -7,7 +8,7 @@ use super::codes::{Nearest, tables};
 use super::{BLOCK, EightBitOps};
 use crate::AdamWStep;
 use crate::adamw::Factors;
-use crate::adamw::cpu::whole;
+use crate::adamw::cpu::{copied, whole};
 use crate::cpu::{contiguous, values, vectorized};
 
 /// Values that are compared at once.
@@ -21,8 +22,14 @@ impl EightBitOps for Flex {
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>) {
+    ) -> (
+        FloatTensor<Self>,
+        IntTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
         let [_, blocks] = scales.shape().dims();
         let grad = contiguous(grad);
         let [mut parameter, mut scales] = [parameter, scales].map(whole);
@@ -44,7 +51,8 @@ impl EightBitOps for Flex {
             .for_each(|(((parameter, grad), first), second)| {
                 vectorized!(update_block(parameter, grad, first, second, factors));
             });
-        (parameter, codes, scales)
+        let copy = copied(&parameter, copy);
+        (parameter, codes, scales, copy)
     }
 }
 

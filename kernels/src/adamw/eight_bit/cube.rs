@@ -1,6 +1,7 @@
 //! A cube a block; a unit has four values, whose codes are one word.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use cubecl::ir::ElemType;
@@ -9,8 +10,8 @@ use cubecl::prelude::*;
 use super::codes::tables;
 use super::{BLOCK, EightBitOps};
 use crate::AdamWStep;
-use crate::adamw::Factors;
-use crate::cube::{contiguous, cube_max, cubes, element, owned, tensor};
+use crate::adamw::{Factors, copy_shape};
+use crate::cube::{contiguous, cube_max, cubes, element, empty, owned, tensor};
 
 /// Units of a cube.
 const UNITS: u32 = 64;
@@ -22,12 +23,20 @@ impl EightBitOps for CubeBackend {
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>) {
+    ) -> (
+        FloatTensor<Self>,
+        IntTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
         let [count] = parameter.shape().dims();
         let [_, blocks] = scales.shape().dims();
         let grad = contiguous(grad);
         let [parameter, codes, scales] = [parameter, codes, scales].map(owned);
+        let shape = copy_shape(copy, &parameter.shape());
+        let rounded = empty(&parameter, shape, copy.unwrap_or(DType::F32));
         let factors = Factors::of(step);
         update::launch(
             &parameter.client.clone(),
@@ -38,6 +47,7 @@ impl EightBitOps for CubeBackend {
             codes.clone().into_buffer_arg(),
             scales.clone().into_buffer_arg(),
             tensor(&parameter, tables().as_flattened(), [2, 256]).into_buffer_arg(),
+            rounded.clone().into_buffer_arg(),
             count,
             blocks,
             factors.decay,
@@ -50,18 +60,21 @@ impl EightBitOps for CubeBackend {
             factors.epsilon,
             factors.grad_scale,
             element(&grad),
+            element(&rounded),
+            copy.is_some(),
         );
-        (parameter, codes, scales)
+        (parameter, codes, scales, rounded)
     }
 }
 
 #[cube(launch)]
-fn update<G: Float>(
+fn update<G: Float, C: Float>(
     parameter: &mut [f32],
     grad: &[G],
     codes: &mut [u32],
     scales: &mut [f32],
     tables: &[f32],
+    copy: &mut [C],
     count: usize,
     blocks: usize,
     decay: f32,
@@ -74,6 +87,8 @@ fn update<G: Float>(
     epsilon: f32,
     grad_scale: f32,
     #[define(G)] _grad_element: ElemType,
+    #[define(C)] _copy_element: ElemType,
+    #[comptime] copies: bool,
 ) {
     let block = CUBE_POS;
     if block >= blocks {
@@ -104,7 +119,11 @@ fn update<G: Float>(
             let m = beta1 * before + rest1 * g;
             let v = beta2 * before_second + rest2 * (g * g);
             let denominator = v.sqrt() / root_correction + epsilon;
-            parameter[at] = decay * parameter[at] - step_size * (m / denominator);
+            let p = decay * parameter[at] - step_size * (m / denominator);
+            parameter[at] = p;
+            if comptime!(copies) {
+                copy[at] = C::cast_from(p);
+            }
             first[i] = m;
             second[i] = v;
             largest_first = max(largest_first, m.abs());

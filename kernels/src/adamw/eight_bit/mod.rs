@@ -56,38 +56,67 @@ pub fn adamw_8bit(
     moments: EightBitMoments,
     step: AdamWStep,
 ) -> (Tensor<1>, EightBitMoments) {
+    let (parameter, moments, _) = adamw_8bit_with_copy(parameter, grad, moments, None, step);
+    (parameter, moments)
+}
+
+/// As [`adamw_8bit`], with a copy as in [`super::adamw_with_copy`].
+///
+/// # Shapes
+/// - parameter, grad and the copy: `[values]`
+pub fn adamw_8bit_with_copy(
+    parameter: Tensor<1>,
+    grad: Tensor<1>,
+    moments: EightBitMoments,
+    copy: Option<DType>,
+    step: AdamWStep,
+) -> (Tensor<1>, EightBitMoments, Option<Tensor<1>>) {
     let [count] = parameter.dims();
     let blocks = count.div_ceil(BLOCK);
     assert_eq!(moments.scales.dims(), [2, blocks], "a scale for each block");
     if !crate::choice::fused(&parameter) || parameter.dtype() != DType::F32 {
-        return reference::adamw_8bit(parameter, grad, moments, step);
+        let (parameter, moments) = reference::adamw_8bit(parameter, grad, moments, step);
+        let rounded = copy.map(|dtype| parameter.clone().cast(dtype));
+        return (parameter, moments, rounded);
     }
-    let (parameter, codes, scales) = <Dispatch as EightBitOps>::adamw_8bit(
+    let (parameter, codes, scales, rounded) = <Dispatch as EightBitOps>::adamw_8bit(
         parameter.into_dispatch(),
         grad.into_dispatch(),
         moments.codes.into_dispatch(),
         moments.scales.into_dispatch(),
+        copy,
         step,
     );
     let moments = EightBitMoments {
         codes: Tensor::from_dispatch(codes),
         scales: Tensor::from_dispatch(scales),
     };
-    (Tensor::from_dispatch(parameter), moments)
+    let rounded = copy.map(|_| Tensor::from_dispatch(rounded));
+    (Tensor::from_dispatch(parameter), moments, rounded)
 }
 
 /// The operation on a backend's own tensors.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait EightBitOps: Backend {
-    /// The parameter, codes and scales, in place where nothing else holds them.
-    #[fusion(meta = |parameter, _grad, codes, scales, _step| {
-        (parameter.clone(), codes.clone(), scales.clone())
+    /// The parameter, codes and scales, in place where nothing else holds them, and the copy, which is as
+    /// [`copy_shape`](super::copy_shape) says.
+    #[fusion(meta = |parameter, _grad, codes, scales, copy, _step| {
+        let shape = crate::adamw::copy_shape(*copy, &parameter.shape);
+        let dtype = copy.unwrap_or(burn_backend::DType::F32);
+        let copy = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
+        (parameter.clone(), codes.clone(), scales.clone(), copy)
     })]
     fn adamw_8bit(
         parameter: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        copy: Option<DType>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>);
+    ) -> (
+        FloatTensor<Self>,
+        IntTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
 }

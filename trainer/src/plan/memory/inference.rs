@@ -52,6 +52,7 @@ impl Items<'_> {
             prompts[moment as usize].clone()
         });
         let casts = self.casts();
+        let beside_training = work.rollout.is_some_and(|rollout| rollout.beside_training);
         // Frozen ones too that their file has in other numbers, but not those it is read from each time.
         if casts || (number != 4 && self.kept() != number) {
             let counts = self.job.counts;
@@ -63,12 +64,19 @@ impl Items<'_> {
                 } => 0,
                 _ => counts.block_matrices * layers,
             };
+            let shared = match self.job.copies && casts {
+                true => self.copied(),
+                false => 0,
+            };
             let copies = number * (blocks + head);
+            let new = copies - number * shared;
             self.add("bfloat16 weights that sample", Place::Device, |moment| {
+                let replaced = beside_training && is_replaced(moment);
+                let copies = if replaced { copies } else { new };
                 of(moment, &|_| vec![[copies, 1]])
             });
         }
-        if work.rollout.is_some_and(|rollout| rollout.beside_training) {
+        if beside_training {
             // The optimizer replaces the weights that sample, where it would change them in place.
             let trained = match casts {
                 true => 4 * (self.job.counts.embedding - self.job.frozen_embedding()),
@@ -77,11 +85,9 @@ impl Items<'_> {
             self.add(
                 "weights that sample",
                 Place::Device,
-                |moment| match moment {
-                    Moment::Sampling | Moment::Step | Moment::Scoring | Moment::Answering => {
-                        vec![[trained, 1]]
-                    }
-                    _ => Vec::new(),
+                |moment| match is_replaced(moment) {
+                    true => vec![[trained, 1]],
+                    false => Vec::new(),
                 },
             );
         }
@@ -119,6 +125,14 @@ impl Items<'_> {
             false => attention,
         }
     }
+}
+
+/// Whether the weights that sample beside training may be older than those that train.
+fn is_replaced(moment: Moment) -> bool {
+    matches!(
+        moment,
+        Moment::Sampling | Moment::Step | Moment::Scoring | Moment::Answering
+    )
 }
 
 fn size(parts: &[[u64; 2]]) -> u64 {

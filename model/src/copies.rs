@@ -1,0 +1,129 @@
+use std::collections::HashMap;
+
+use burn::module::{ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+
+use crate::config::EMBEDDING;
+use crate::{CausalLm, parameter_name};
+
+/// Trained matrices rounded to the dtype of the computation, beside the float32 ones: rounded once, when
+/// they change, and not each time that a pass multiplies by them. A copy is a leaf of the graph in its
+/// matrix's place, so the matrix's gradient comes to the copy.
+#[derive(Clone, Debug, Default)]
+pub struct Copies {
+    by_id: HashMap<ParamId, Tensor<2>>,
+}
+
+impl Copies {
+    /// The copy of a parameter.
+    pub fn get(&self, id: ParamId) -> Option<&Tensor<2>> {
+        self.by_id.get(&id)
+    }
+
+    /// Takes a copy out, for another to be put in its place.
+    pub fn take(&mut self, id: ParamId) -> Option<Tensor<2>> {
+        self.by_id.remove(&id)
+    }
+
+    /// Keeps the copy of a parameter, on a device that computes gradients.
+    pub fn put(&mut self, id: ParamId, copy: Tensor<2>) {
+        self.by_id.insert(id, copy);
+    }
+
+    /// The copies without gradients, sharing their tensors.
+    pub(crate) fn valid(&self) -> Self {
+        let inner = |(id, copy): (&ParamId, &Tensor<2>)| (*id, copy.clone().inner());
+        Copies {
+            by_id: self.by_id.iter().map(inner).collect(),
+        }
+    }
+
+    /// Of every trained matrix of a model that it multiplies by in another dtype than the matrix's own.
+    pub(crate) fn of(model: &CausalLm) -> Self {
+        let mut maker = Maker {
+            path: Vec::new(),
+            model,
+            copies: Copies::default(),
+        };
+        model.visit(&mut maker);
+        maker.copies
+    }
+}
+
+struct Maker<'a> {
+    path: Vec<String>,
+    model: &'a CausalLm,
+    copies: Copies,
+}
+
+impl ModuleVisitor for Maker<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let (matrix, dtype) = (param.val(), self.model.dtype());
+        let name = parameter_name(&self.path);
+        let multiplies = D == 2 && (name != EMBEDDING || self.model.config().tie_word_embeddings);
+        if multiplies && matrix.is_require_grad() && matrix.dtype() != dtype {
+            let [rows, columns] = matrix.shape().dims();
+            let copy = matrix.inner().cast(dtype).reshape([rows, columns]);
+            let copy = Tensor::from_inner(copy).require_grad();
+            self.copies.put(param.id, copy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device};
+
+    use super::*;
+    use crate::ModelConfig;
+    use crate::config::Gemma2Shape;
+
+    fn model(dtype: DType) -> CausalLm {
+        let shape = Gemma2Shape {
+            vocab_size: 32,
+            hidden_size: 16,
+            intermediate_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            ..Gemma2Shape::default()
+        };
+        let config = ModelConfig::demo_gemma2(&shape).expect("a sound shape");
+        let mut model = CausalLm::random(config, 1, 0.02, &Device::flex().autodiff(), dtype);
+        model.keep_copies();
+        model
+    }
+
+    #[test]
+    fn every_matrix_that_is_multiplied_by_has_a_copy_until_the_parameters_change() {
+        struct Unchanged;
+        impl burn::module::ModuleMapper for Unchanged {}
+
+        let mut model = model(DType::BF16);
+        // Seven in each block, and the embedding, which is the head.
+        assert_eq!(model.copies().by_id.len(), 2 * 7 + 1);
+        for copies in [model.copies(), model.for_generation().copies()] {
+            let dtypes: Vec<DType> = copies.by_id.values().map(Tensor::dtype).collect();
+            assert!(
+                dtypes.iter().all(|dtype| *dtype == DType::BF16),
+                "{dtypes:?}"
+            );
+        }
+        model.update(&mut Unchanged);
+        assert_eq!(model.copies().by_id.len(), 0);
+    }
+
+    #[test]
+    fn a_computation_in_float32_needs_no_copies() {
+        assert_eq!(model(DType::F32).copies().by_id.len(), 0);
+    }
+}
