@@ -1,8 +1,14 @@
+use std::cell::RefCell;
+use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use crate::memory;
+
+/// Values of a copy: larger than caches.
+const COPIED: usize = 1 << 24;
 
 /// What the device can do at best.
 pub struct Ceiling {
@@ -31,23 +37,34 @@ impl Ceiling {
         let on = (device, dtype);
         let a = Tensor::<2>::ones([size, size], on);
         let product = measure(&move || vec![first(a.clone().matmul(a.clone()))], quick);
-        let x = Tensor::<1>::ones([1 << 24], (device, DType::F32));
-        let copy = measure(
-            &move || vec![x.clone().mul_scalar(2.0).narrow(0, 0, 1)],
-            quick,
-        );
-        // burn-flex multiplies with one thread; two copy twice as much.
         let on_cpu = kernels::device::is_cpu(device);
-        let threads = match on_cpu {
-            true => std::thread::available_parallelism().map_or(1, usize::from),
-            false => 1,
+        let copy = match on_cpu {
+            true => copied_by_all_threads(quick),
+            false => {
+                let x = Tensor::<1>::ones([COPIED], (device, DType::F32));
+                measure(&move || vec![first(x.clone().mul_scalar(2.0))], quick)
+            }
         };
         Ceiling {
             gflops: 2.0 * (size as f64).powi(3) / product.seconds / 1e9,
-            gbytes: threads as f64 * 8.0 * f64::from(1 << 24) / copy.seconds / 1e9,
+            gbytes: 8.0 * COPIED as f64 / copy.seconds / 1e9,
             on_cpu,
         }
     }
+}
+
+/// burn-flex's own would measure the kernel's clearing of fresh pages, with one thread.
+fn copied_by_all_threads(quick: bool) -> Measured {
+    let from = vec![1.0f32; COPIED];
+    let to = RefCell::new(vec![0.0f32; COPIED]);
+    let copy = move || {
+        let mut to = to.borrow_mut();
+        let pieces = to.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16));
+        pieces.for_each(|(to, from)| to.copy_from_slice(from));
+        black_box(to[COPIED - 1]);
+        Vec::new()
+    };
+    measure(&copy, quick)
 }
 
 /// One value of a result, as a sign that it is there.
@@ -60,9 +77,10 @@ pub fn measure(operation: &Operation, quick: bool) -> Measured {
         let before = memory::begin();
         let began = Instant::now();
         let results = operation();
-        // Kernels run on their own; reading a value of each result waits for them.
+        // Kernels run on their own, and `into_data` waits for none of them: what it gives does once its
+        // bytes are looked at.
         for result in &results {
-            result.clone().into_data();
+            black_box(result.clone().into_data().as_bytes()[0]);
         }
         let seconds = began.elapsed().as_secs_f64();
         let extra = memory::peak().saturating_sub(before.max(memory::now()));

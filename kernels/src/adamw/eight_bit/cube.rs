@@ -145,8 +145,8 @@ fn update<G: Float, C: Float>(
     #[unroll]
     for i in 0..4usize {
         let shift = comptime!(8 * i as u32);
-        first_codes |= nearest(tables, 0, first[i] * inverse_first) << shift;
-        second_codes |= nearest(tables, 256, second[i] * inverse_second) << shift;
+        first_codes |= nearest(tables, 0usize, first[i] * inverse_first) << shift;
+        second_codes |= nearest(tables, 256usize, second[i] * inverse_second) << shift;
     }
     codes[word] = first_codes;
     codes[blocks * WORDS + word] = second_codes;
@@ -156,19 +156,45 @@ fn update<G: Float, C: Float>(
     }
 }
 
-/// As on the host.
+/// As on the host, where it is a search. Within a decade the steps are even, so a value's step and its
+/// code follow by arithmetic; between decades, or by rounding, the nearest code is one beside that.
 #[cube]
-fn nearest(tables: &[f32], table: usize, value: f32) -> u32 {
-    let mut low = 0usize;
-    #[unroll]
-    for step in 0..8usize {
-        let candidate = low + comptime!(128usize >> step);
-        let midpoint = 0.5 * (tables[table + candidate - 1] + tables[table + candidate]);
-        let mut next = candidate;
-        if value <= midpoint {
-            next = low;
+fn nearest(tables: &[f32], #[comptime] table: usize, value: f32) -> u32 {
+    let is_signed = comptime!(table == 0);
+    let mut code = 255usize;
+    // A NaN stays at the last code.
+    if value <= half_way(tables, table, 254) {
+        let magnitude = value.abs();
+        let mut steps = comptime!(if is_signed { 64usize } else { 128usize }).runtime();
+        let mut scale = f32::new(1.0);
+        #[unroll]
+        for decade in 1..7 {
+            if magnitude <= comptime!(10f32.powi(-decade)) {
+                steps /= 2;
+                scale = comptime!(10f32.powi(decade)).runtime();
+            }
         }
-        low = next;
+        let place = (magnitude * scale - 0.1) * (f32::cast_from(steps) / 0.9);
+        let step = min(usize::cast_from(max(place, 0.0f32)), steps - 1);
+        code = step + steps - 1;
+        if comptime!(is_signed) {
+            code = step + steps + 127;
+            if value < 0.0f32 {
+                code = 254 - code;
+            }
+        }
+        let below = max(code, 1usize) - 1;
+        if value > half_way(tables, table, code) {
+            code += 1;
+        } else if value <= half_way(tables, table, below) {
+            code = below;
+        }
     }
-    low as u32
+    code as u32
+}
+
+/// Between a code and the next one.
+#[cube]
+fn half_way(tables: &[f32], #[comptime] table: usize, code: usize) -> f32 {
+    0.5 * (tables[table + code] + tables[table + code + 1])
 }

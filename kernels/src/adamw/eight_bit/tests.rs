@@ -68,6 +68,60 @@ fn moments_of_eight_bits_are_those_of_the_reference() {
     }
 }
 
+/// Without what was before, a moment is the gradient, or its square, and the scale of a block that holds
+/// a 1 is 1: the codes of values half-way between two codes, at the ends of decades, and beside them are
+/// those that the search finds, on every device.
+#[test]
+fn every_value_takes_the_nearest_code() {
+    let step = AdamWStep {
+        beta1: 0.0,
+        beta2: 0.0,
+        grad_scale: 1.0,
+        ..STEP
+    };
+    let [signed, positive] = codes::tables();
+    let middles = |table: &[f32; 256]| -> Vec<f32> {
+        table
+            .windows(2)
+            .map(|pair| 0.5 * (pair[0] + pair[1]))
+            .collect()
+    };
+    let decades = (-9..1).map(|decade| 10f32.powi(decade));
+    let second = middles(positive).into_iter().chain(decades.clone());
+    let values = middles(signed).into_iter().chain(decades);
+    let values = values.chain(second.map(f32::sqrt)).chain([0.0]);
+    let values: Vec<f32> = values
+        .flat_map(|value| [value.next_down(), value, value.next_up()])
+        .flat_map(|value| [value, -value])
+        .filter(|value| value.abs() < 1.0)
+        .collect();
+    let blocks: Vec<f32> = values
+        .chunks(BLOCK - 1)
+        .flat_map(|values| {
+            let ones = std::iter::repeat_n(1.0, BLOCK - values.len());
+            values.iter().copied().chain(ones)
+        })
+        .collect();
+    let first = blocks.iter().map(|value| codes::nearest(signed, *value));
+    let second = blocks
+        .iter()
+        .map(|value| codes::nearest(positive, value * value));
+    let want: Vec<u8> = first.chain(second).collect();
+    for (device_name, device) in device::for_tests() {
+        let grad = TensorData::new(blocks.clone(), [blocks.len()]);
+        let grad = Tensor::from_data(grad, (&device, DType::F32));
+        let moments = EightBitMoments::zeros(blocks.len(), &device);
+        let (_, moments) = adamw_8bit(grad.clone(), grad, moments, step);
+        let got = bytes(&moments);
+        let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
+        assert_eq!(
+            wrong.map(|at| (blocks[at % blocks.len()], got[at], want[at])),
+            None,
+            "{device_name}"
+        );
+    }
+}
+
 /// At the lower end of a decade a step of the first moment's codes is 0.9 / 64 of the decade, 14 % of
 /// the value, so a value is off by 7 % at most; of the second by half of that, and its root by half
 /// again. Fifty updates, each off by less than 9 %, move the parameter that much amiss at most.
