@@ -60,7 +60,8 @@ const STAGES: [Row; 5] = [
         data: prompts,
         settings: &[
             "num_generations=4",
-            "num_iterations=3",
+            "num_mini_batches=2",
+            "num_iterations=2",
             "max_completion_length=24",
             "beta=0.01",
             "metric_for_best_model=reward",

@@ -26,6 +26,7 @@ mod killed;
 mod lora;
 mod lora_runs;
 mod merge;
+mod mini_batches;
 mod one_step_off_policy;
 mod parity;
 mod plan;

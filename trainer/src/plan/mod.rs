@@ -203,11 +203,19 @@ impl Job {
             .sum()
     }
 
-    /// Forward passes of each micro-batch that a set of samples takes once: of the reference, and of the
-    /// policy that drew it beside training.
+    /// Forward passes of micro-batches that a set of samples takes once: of the reference, and of the
+    /// policy that drew them, where it is another by the time that they are trained on.
     fn passes_of_a_set(&self) -> u64 {
-        let beside_training = self.work.rollout.is_some_and(|set| set.beside_training);
-        u64::from(self.reference || self.runs_base) + u64::from(beside_training)
+        let Some(set) = self.work.rollout else {
+            return 0;
+        };
+        let step = self.work.micro_batches;
+        let all = step * set.mini_batches;
+        let of_policy = match set.beside_training {
+            true => all,
+            false => all - step,
+        };
+        all * u64::from(self.reference || self.runs_base) + of_policy
     }
 
     /// Operations of an optimizer step: a backward pass is two forward passes, or one where the
@@ -235,11 +243,12 @@ impl Job {
             let pass = forward(sft.sequences, sft.length, sft.supervised());
             trained(pass.blocks(), pass.head, true)
         });
-        let references = (blocks + pass.head) * self.passes_of_a_set() * work.micro_batches;
+        let references = (blocks + pass.head) * self.passes_of_a_set();
         let references = references / work.rollout.map_or(1, |rollout| rollout.steps);
         let sampled = work.rollout.map_or(0, |rollout| {
             let pass = forward(rollout.sequences, work.length, rollout.tokens);
-            (pass.blocks() - shared * work.micro_batches + pass.head) / rollout.steps
+            let shared = shared * work.micro_batches * rollout.mini_batches;
+            (pass.blocks() - shared + pass.head) / rollout.steps
         });
         batch * work.micro_batches + references + sft + sampled
     }
@@ -257,7 +266,7 @@ impl Job {
         };
         let blocks = self.counts.block * self.config.num_hidden_layers as u64;
         let bytes = blocks * self.stored.num_bytes() as u64;
-        let of_a_set = self.passes_of_a_set() * self.work.micro_batches;
+        let of_a_set = self.passes_of_a_set();
         let of_a_set = self.work.rollout.map_or(0, |rollout| {
             (rollout.passes() + of_a_set).div_ceil(rollout.steps)
         });

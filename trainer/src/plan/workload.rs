@@ -96,6 +96,8 @@ pub struct Rollout {
     pub tokens: u64,
     /// How many are written at a time.
     pub generation: Generation,
+    /// The parts of a set that a step trains on one of.
+    pub mini_batches: u64,
     /// Optimizer steps on each set.
     pub steps: u64,
     /// Whether it is drawn while a step trains.
@@ -166,10 +168,11 @@ impl Workload {
                 let answers = batch * settings.num_generations as u64;
                 let [prompt, completion] =
                     [settings.max_prompt_length, settings.max_completion_length];
-                let sequences = answers * micro_batches;
+                let mini_batches = settings.num_mini_batches as u64;
+                let prompts = batch * micro_batches * mini_batches;
+                let sequences = prompts * settings.num_generations as u64;
                 let lengths = [prompt, completion];
-                let generation =
-                    Generation::of(sequences, batch * micro_batches, lengths, hardware);
+                let generation = Generation::of(sequences, prompts, lengths, hardware);
                 let questions = settings.eval_prompts as u64;
                 let evaluation = Evaluation {
                     generation: evaluates
@@ -183,12 +186,14 @@ impl Workload {
                     supervised: answers * completion,
                     known_gradients: settings.beta == 0.0
                         && settings.num_iterations == 1
+                        && mini_batches == 1
                         && !settings.one_step_off_policy,
                     rollout: Some(Rollout {
                         sequences,
                         tokens: sequences * completion,
                         generation,
-                        steps: settings.num_iterations as u64,
+                        mini_batches,
+                        steps: settings.num_iterations as u64 * mini_batches,
                         beside_training: settings.one_step_off_policy,
                     }),
                     sft: has_sft.then_some(SftBatch {

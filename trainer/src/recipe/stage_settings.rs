@@ -154,7 +154,10 @@ settings! {
     pub struct RlSettings in "Reinforcement learning" of &[Rl] => {
         /// Completions of each prompt.
         num_generations: usize = integer(2, MAX_COUNT).default("8");
-        /// Optimizer steps on each set of completions.
+        /// The completions of so many optimizer steps are sampled at once, and each of these steps trains
+        /// on its own part of them; the ratios are to the policy that sampled.
+        num_mini_batches: usize = integer(1, MAX_COUNT).default("1");
+        /// How often a set of completions is gone through.
         num_iterations: usize = integer(1, MAX_COUNT).default("1");
         /// Sample the completions of the next set on a second thread while the last step on a set
         /// trains, with the weights from before that step, which the ratios then are to. The same bits

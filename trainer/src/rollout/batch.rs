@@ -106,6 +106,12 @@ impl RolloutBatch {
         self.tokens().num_tokens()
     }
 
+    /// Tokens of the completions.
+    pub fn num_supervised(&self) -> usize {
+        let lengths = self.sequences.iter();
+        lengths.map(|sequence| sequence.completion.len()).sum()
+    }
+
     /// Computes what KL is measured to.
     pub fn set_reference(&mut self, reference: &CausalLm, temperature: f64) {
         if !self.sequences.is_empty() {

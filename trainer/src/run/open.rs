@@ -243,7 +243,7 @@ pub(super) fn rl_stage(
     };
     let batch = [
         recipe.data.per_device_train_batch_size,
-        recipe.data.gradient_accumulation_steps,
+        recipe.data.gradient_accumulation_steps * settings.num_mini_batches,
     ];
     let seeds = [Some(recipe.model.seed), context.shuffle_seed()];
     Ok(Rl::new(

@@ -2,19 +2,22 @@
 //!
 //! A step samples a group of completions for each prompt, judges them, turns the rewards into
 //! advantages over the group, and takes the clipped policy gradient of the completions' tokens
-//! (`num_iterations` optimizer steps on each set of samples). The sampler is the model itself, so
-//! on the first of those steps the ratio to the sampling policy is 1; under `one_step_off_policy` the
+//! (`num_mini_batches` optimizer steps, each on a part of the set of samples, `num_iterations` times). The
+//! sampler is the model itself, so on the first of those steps the ratio to the sampling policy is 1; under `one_step_off_policy` the
 //! samples of a set are drawn while the last step of the set before trains, and the ratio is to the
 //! policy before that step.
 //!
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
-//! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it.
+//! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it; with several
+//! mini-batches each step's token losses are averaged over its own tokens, where TRL takes the mean count
+//! of the set's steps.
 
 mod ahead;
 mod options;
 mod sample_set;
 mod sft_term;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -53,6 +56,9 @@ pub struct Rl {
     worker: Option<Worker>,
     /// The samples of the current set, while steps on it are left.
     current: Vec<RolloutBatch>,
+    /// Completions of that set, with those that are left out of the loss.
+    num_completions: usize,
+    /// Of the current step.
     denominator: Denominator,
     /// How often the run went back to an earlier step: each time it draws other numbers.
     times_back: u64,
@@ -79,6 +85,8 @@ struct StepRecord {
     stats: PolicyGradientStats,
     entropy_sum: f64,
     sampler_difference: (f64, f64),
+    /// Tokens that it is of.
+    num_compared: usize,
     num_tokens: usize,
     /// The cross-entropy of the supervised term.
     sft_loss: Option<f64>,
@@ -96,7 +104,7 @@ pub enum RlBatch {
 struct State {
     loader: LoaderState,
     current: Vec<RolloutBatch>,
-    denominator: [usize; 2],
+    num_completions: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sft: Option<LoaderState>,
     #[serde(default)]
@@ -113,7 +121,7 @@ struct State {
 }
 
 impl Rl {
-    /// `batch` is prompts in a micro-batch and micro-batches in a step.
+    /// `batch` is prompts in a micro-batch and micro-batches in a set.
     pub fn new(
         settings: RlSettings,
         prompts: Prompts,
@@ -150,6 +158,7 @@ impl Rl {
             ahead: None,
             worker: None,
             current: Vec::new(),
+            num_completions: 0,
             times_back: 0,
             taken: None,
             step: StepRecord::default(),
@@ -168,15 +177,17 @@ impl Rl {
             }
         }
         meter.add_sampling(set.lengths.iter().cloned());
-        let is_compared = set.sampler_difference.is_some();
         for batch in &set.batches {
-            let passes = usize::from(batch.reference_logprobs.is_some()) + usize::from(is_compared);
+            let passes = usize::from(batch.reference_logprobs.is_some())
+                + usize::from(batch.old_logprobs.is_some());
             for _ in 0..passes {
                 meter.add_forward(&batch.tokens());
             }
         }
-        self.denominator.num_tokens = set.num_tokens();
-        self.denominator.num_completions = set.num_completions;
+        if set.sampler_difference.is_some() {
+            self.step.num_compared = set.num_tokens();
+        }
+        self.num_completions = set.num_completions;
         self.step.rollouts = set.metrics;
         self.step.samples = set.samples;
         self.step.sampler_difference = set
@@ -213,7 +224,22 @@ impl Rl {
             .drawing
             .draw(&place, model, reference, timed, should_stop)?;
         // The checkpoint that is saved now has not passed these prompts.
-        drawn.ok_or(TrainError::Stopped { step: step - 1 })
+        let mut set = drawn.ok_or(TrainError::Stopped { step: step - 1 })?;
+        let own = self.drawing.part_of_step(step, set.batches.len());
+        if own.len() < set.batches.len() {
+            let temperature = self.drawing.settings.temperature;
+            meter.time(Part::Reference, || {
+                set.set_old_logprobs_but_of(own, &model.valid(), temperature);
+            });
+        }
+        Ok(set)
+    }
+
+    /// Completions of these micro-batches, with those that are left out of the loss.
+    fn completions_of(&self, batches: &Range<usize>) -> usize {
+        let per_batch = self.drawing.batch[0] * self.drawing.settings.num_generations;
+        let end = self.num_completions.min(batches.end * per_batch);
+        end.saturating_sub(batches.start * per_batch)
     }
 
     fn place(&self, step: u64) -> Place {
@@ -249,8 +275,7 @@ impl Stage for Rl {
 
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         let per_set = (self.drawing.batch[0] * self.drawing.batch[1]) as f64;
-        Ok(self.drawing.prompts.len() as f64 / per_set
-            * self.drawing.settings.num_iterations as f64)
+        Ok(self.drawing.prompts.len() as f64 / per_set * self.drawing.steps_per_set() as f64)
     }
 
     fn probe(
@@ -275,20 +300,24 @@ impl Stage for Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
-        let iterations = self.drawing.settings.num_iterations as u64;
-        let is_due = (step - 1).is_multiple_of(iterations);
+        let steps = self.drawing.steps_per_set();
+        let is_due = (step - 1).is_multiple_of(steps);
         if is_due || self.current.is_empty() {
             let set = self.next_set(step, model, meter, should_stop)?;
             self.begin_set(set, meter)?;
         }
-        if self.drawing.settings.one_step_off_policy && step.is_multiple_of(iterations) {
+        if self.drawing.settings.one_step_off_policy && step.is_multiple_of(steps) {
             let (drawing, policy) = (self.drawing.clone(), model.for_generation());
             let reference = self.reference.of(model);
             let place = self.place(step + 1);
             let worker = self.worker.get_or_insert_with(Worker::start);
             self.ahead = Some(worker.begin(drawing, place, policy, reference));
         }
-        let mut batches: Vec<RlBatch> = (0..self.current.len()).map(RlBatch::Rollouts).collect();
+        let part = self.drawing.part_of_step(step, self.current.len());
+        let trained = &self.current[part.clone()];
+        self.denominator.num_tokens = trained.iter().map(RolloutBatch::num_supervised).sum();
+        self.denominator.num_completions = self.completions_of(&part);
+        let mut batches: Vec<RlBatch> = part.map(RlBatch::Rollouts).collect();
         if let Some(sft) = &mut self.sft {
             batches.push(RlBatch::Supervised(sft.next_batch()?));
         }
@@ -311,8 +340,11 @@ impl Stage for Rl {
             return None;
         }
         let options = options::loss_options(&self.drawing.settings, self.denominator);
-        let measured = batch.loss(forward, &options);
         let record = &mut self.step;
+        if batch.old_logprobs.is_none() {
+            record.num_compared += batch.num_supervised();
+        }
+        let measured = batch.loss(forward, &options);
         record.stats = record.stats.plus(measured.stats);
         record.entropy_sum += measured.entropy_sum;
         record.num_tokens += batch.num_tokens();
@@ -354,9 +386,10 @@ impl Stage for Rl {
         }
         // With top-k or top-p the sampler's distribution is another one than training's.
         let whole = self.drawing.settings.top_k == 0 && self.drawing.settings.top_p >= 1.0;
-        if whole && !record.samples.is_empty() {
+        if whole && !record.samples.is_empty() && record.num_compared > 0 {
             let (sum, max) = record.sampler_difference;
-            fields.set("sampling/logp_difference/mean", sum / tokens);
+            let mean = sum / record.num_compared as f64;
+            fields.set("sampling/logp_difference/mean", mean);
             fields.set("sampling/logp_difference/max", max);
         }
         fields
@@ -409,10 +442,8 @@ impl Stage for Rl {
     }
 
     fn state(&self) -> Value {
-        let iterations = self.drawing.settings.num_iterations as u64;
-        let is_used_up = self
-            .taken
-            .is_some_and(|taken| taken.is_multiple_of(iterations));
+        let steps = self.drawing.steps_per_set();
+        let is_used_up = self.taken.is_some_and(|taken| taken.is_multiple_of(steps));
         let state = State {
             loader: self.loader.state(),
             // Samples that no step will see again are not worth their room.
@@ -420,10 +451,7 @@ impl Stage for Rl {
                 true => Vec::new(),
                 false => self.current.clone(),
             },
-            denominator: [
-                self.denominator.num_completions,
-                self.denominator.num_tokens,
-            ],
+            num_completions: self.num_completions,
             sft: self.sft.as_ref().map(SftTerm::state),
             times_back: self.times_back,
             taken: self.taken,
@@ -446,10 +474,7 @@ impl Stage for Rl {
         self.ahead = state.ahead.map(Ahead::known);
         self.times_back = state.times_back;
         self.taken = state.taken;
-        [
-            self.denominator.num_completions,
-            self.denominator.num_tokens,
-        ] = state.denominator;
+        self.num_completions = state.num_completions;
         Ok(())
     }
 }

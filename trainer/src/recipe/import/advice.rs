@@ -12,9 +12,17 @@ use crate::recipe::kind::spelled;
 /// metrics have their own names.
 const OF_KEEP: [&str; 2] = ["per_device_train_batch_size", "metric_for_best_model"];
 
+/// Keys that another key of the recipe is needed to convert.
+const SAMPLED_AT_ONCE: [&str; 2] = ["steps_per_generation", "generation_batch_size"];
+
 /// What to do about a key that is TRL's or axolotl's and not Keep's, in a recipe of a stage; `None`
 /// where it is neither's.
 pub(in crate::recipe) fn of_key(stage: StageName, key: &str, value: &Value) -> Option<String> {
+    if SAMPLED_AT_ONCE.contains(&key) {
+        let hint = "write `num_mini_batches`: of how many optimizer steps the completions are sampled \
+                    at once";
+        return Some(hint.to_owned());
+    }
     let program = [Program::Trl, Program::Axolotl]
         .into_iter()
         .find(|program| rule::find(program.rows(), key).is_some())?;

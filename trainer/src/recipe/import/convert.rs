@@ -347,16 +347,38 @@ fn is_count(number: f64) -> bool {
     number >= 1.0 && number.fract() == 0.0
 }
 
-/// Completions that serve several optimizer steps are num_iterations in Keep, and only those.
+/// Micro-batches that are sampled at once; here it is said in optimizer steps.
 pub(super) fn steps_per_generation(carrier: &mut Carrier<'_>, item: &Item) {
-    let steps = carrier.value_of("gradient_accumulation_steps");
-    if item.value.number() == Some(steps.and_then(Yaml::number).unwrap_or(1.0)) {
+    let Some(count) = item.value.number() else {
+        return carrier.offer(item, MINI_BATCHES, &item.value);
+    };
+    sampled_at_once(carrier, item, count / micro_batches(carrier));
+}
+
+/// The same in completions, of one process.
+pub(super) fn generation_batch_size(carrier: &mut Carrier<'_>, item: &Item) {
+    let batch = match given_batch(carrier) {
+        Some(batch) => batch.number(),
+        None => Some(default_completions(carrier)),
+    };
+    let (Some(count), Some(batch)) = (item.value.number(), batch) else {
+        return carrier.offer(item, MINI_BATCHES, &item.value);
+    };
+    sampled_at_once(carrier, item, count / batch / micro_batches(carrier));
+}
+
+const MINI_BATCHES: &str = "num_mini_batches";
+
+fn sampled_at_once(carrier: &mut Carrier<'_>, item: &Item, steps: f64) {
+    if steps <= 1.0 {
         carrier.leave(item, "not needed: a step samples its own completions");
+    } else if is_count(steps) {
+        let why = "in optimizer steps whose completions are sampled at once";
+        carrier.offer_changed(item, MINI_BATCHES, &Yaml::Float(steps), why);
     } else {
-        carrier.leave(
-            item,
-            "no equivalent: a step samples its own completions; see num_iterations",
-        );
+        let why = "no equivalent: completions are sampled for whole optimizer steps; see \
+                   num_mini_batches";
+        carrier.leave(item, why);
     }
 }
 

@@ -129,6 +129,26 @@ fn a_grpo_batch_of_completions_becomes_one_of_prompts() {
 }
 
 #[test]
+fn completions_that_are_sampled_at_once_become_mini_batches() {
+    let of = |text: &str| {
+        trl(&format!(
+            "num_generations: 4\nper_device_train_batch_size: 8\ngradient_accumulation_steps: 2\n{text}"
+        ))
+    };
+    has(
+        &of("steps_per_generation: 8"),
+        "num_mini_batches = 4  # steps_per_generation",
+    );
+    has(
+        &of("generation_batch_size: 32"),
+        "num_mini_batches = 2  # generation_batch_size",
+    );
+    let key = "steps_per_generation";
+    lacks(&of("steps_per_generation: 2"), key, "not needed");
+    lacks(&of("steps_per_generation: 3"), key, "whole optimizer steps");
+}
+
+#[test]
 fn without_a_batch_there_is_the_default_one_by_the_completions_of_a_prompt() {
     let of = |text: &str| trl(&format!("scale_rewards: group\n{text}"));
     for (generations, prompts) in [(2, 4), (4, 2), (8, 1)] {

@@ -296,7 +296,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     (
         &["generation_batch_size"],
-        NotNeeded("a step samples its own completions"),
+        By(convert::generation_batch_size),
     ),
     (
         &[
@@ -382,6 +382,7 @@ const TELLING: &[(StageName, &[&str])] = &[
         &[
             "num_generations",
             "num_iterations",
+            "generation_batch_size",
             "reward_funcs",
             "reward_weights",
             "scale_rewards",

@@ -1,5 +1,7 @@
 //! What a set of steps trains on: completions drawn, judged and cut into micro-batches.
 
+use std::ops::Range;
+
 use datasets::{Loader, LoaderState};
 use model::CausalLm;
 use model::generate::SamplingOptions;
@@ -19,7 +21,7 @@ pub(super) struct Drawing {
     pub settings: RlSettings,
     pub prompts: Prompts,
     pub sampler: Sampler,
-    /// Prompts in a micro-batch, micro-batches in a step.
+    /// Prompts in a micro-batch, micro-batches in a set.
     pub batch: [usize; 2],
     pub seed: u64,
 }
@@ -40,7 +42,7 @@ pub(super) struct Place {
 pub(super) struct SampleSet {
     /// The first optimizer step on it.
     pub step: u64,
-    /// The micro-batches.
+    /// The micro-batches, the steps' parts one after the other.
     pub batches: Vec<RolloutBatch>,
     /// Completions that count in the loss's denominator.
     pub num_completions: usize,
@@ -79,6 +81,19 @@ fn time<T>(timed: Timed, part: Part, work: impl FnOnce() -> T) -> T {
 }
 
 impl Drawing {
+    /// Optimizer steps on a set: each part of it is trained on as often as the set is gone through.
+    pub fn steps_per_set(&self) -> u64 {
+        (self.settings.num_mini_batches * self.settings.num_iterations) as u64
+    }
+
+    /// Which of `num_batches` micro-batches a step trains on. Where fewer groups were kept than wanted, the
+    /// parts are smaller.
+    pub fn part_of_step(&self, step: u64, num_batches: usize) -> Range<usize> {
+        let parts = self.settings.num_mini_batches;
+        let part = ((step - 1) % parts as u64) as usize;
+        part * num_batches / parts..(part + 1) * num_batches / parts
+    }
+
     /// Evaluations are step 0.
     pub fn sampling(&self, step: u64) -> SamplingOptions {
         SamplingOptions {
@@ -260,10 +275,23 @@ impl SampleSet {
         self.sampler_difference = Some([difference.0, difference.1].map(Scalar));
     }
 
-    /// Tokens that count in the loss's denominator.
+    /// The same for the parts that are trained on after the first step, which computes its own.
+    pub fn set_old_logprobs_but_of(
+        &mut self,
+        first: Range<usize>,
+        policy: &CausalLm,
+        temperature: f64,
+    ) {
+        for (at, batch) in self.batches.iter_mut().enumerate() {
+            if !first.contains(&at) {
+                batch.set_old_logprobs(policy, temperature);
+            }
+        }
+    }
+
+    /// Tokens that are trained on.
     pub fn num_tokens(&self) -> usize {
-        let sequences = self.batches.iter().flat_map(|batch| &batch.sequences);
-        sequences.map(|sequence| sequence.completion.len()).sum()
+        self.batches.iter().map(RolloutBatch::num_supervised).sum()
     }
 }
 
