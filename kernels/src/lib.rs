@@ -8,7 +8,7 @@
 //! | [`decode_attention()`] | one query a sequence against its cache |
 //! | [`linear()`] | a linear layer's product: float32 in float32, also where burn rounds to TF32 |
 //! | [`linear_logprobs()`] | hidden states × head → per-token statistics, no `[tokens, vocab]` kept |
-//! | [`rms_norm()`] | both conventions: `w` and `1 + w` |
+//! | [`rms_norm()`], [`rms_norm_add()`] | both conventions, `w` and `1 + w`; with the residual sum |
 //! | [`rope()`] | rotate-half position embedding |
 //! | [`gated_mlp()`] | `act(gate) · up`, SiLU or tanh-GELU |
 //! | [`embedding()`] | scaled look-up |
@@ -62,7 +62,7 @@ pub use gated_mlp::{Activation, gated_mlp};
 pub use kv_cache::{CacheRows, LayerCache, decode_attention};
 pub use linear::linear;
 pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs, weighted_logprobs};
-pub use rms_norm::{NormWeight, rms_norm};
+pub use rms_norm::{NormWeight, rms_norm, rms_norm_add};
 pub use rope::{Rotary, RotaryTable, rope};
 pub use sampling::{Sampled, SamplingOptions, sample};
 pub use segments::{Segment, Segments};

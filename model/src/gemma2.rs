@@ -80,13 +80,13 @@ impl DecoderLayer {
         let normed = pass.part("input_layernorm", normed);
         let attended = self.self_attn.forward(normed, pass);
         let attended = pass.part("self_attn", attended);
-        let attended = self.post_attention_layernorm.forward(attended);
-        let x = x + pass.part("post_attention_layernorm", attended);
+        let x = self.post_attention_layernorm.add_to(x, attended);
+        let x = pass.part("post_attention_layernorm", x);
         let normed = self.pre_feedforward_layernorm.forward(x.clone());
         let normed = pass.part("pre_feedforward_layernorm", normed);
         let fed = pass.part("mlp", self.mlp.forward(normed, pass));
-        let fed = self.post_feedforward_layernorm.forward(fed);
-        x + pass.part("post_feedforward_layernorm", fed)
+        let x = self.post_feedforward_layernorm.add_to(x, fed);
+        pass.part("post_feedforward_layernorm", x)
     }
 }
 

@@ -351,6 +351,20 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
         [2.0, 5.0],
         [norm(rms_norm), norm(rms_norm::rms_norm_reference)],
     );
+    type Added = fn(Tensor<2>, Tensor<2>, Tensor<1>, f64, NormWeight) -> Tensor<2>;
+    let added = |run: Added| -> Arc<Forward> {
+        Arc::new(move |leaves| {
+            let weight = leaves[2].clone().flatten(0, 1);
+            let [residual, x] = [0, 1].map(|at: usize| leaves[at].clone());
+            run(residual, x, weight, 1e-6, NormWeight::OnePlus)
+        })
+    };
+    add(
+        &format!("rms_norm_add {tokens}×{WIDTH}"),
+        &[[tokens, WIDTH], [tokens, WIDTH], [1, WIDTH]],
+        [3.0, 6.0],
+        [added(rms_norm_add), added(rms_norm::rms_norm_add_reference)],
+    );
     let table = Rotary::new(HEAD_DIM, 10_000.0, 1.0).table((0..tokens as u32).collect());
     let turn = |run: fn(Tensor<3>, &RotaryTable) -> Tensor<3>| -> Arc<Forward> {
         let table = table.clone();

@@ -1,6 +1,6 @@
 use burn::backend::tensor::FloatTensor;
 use burn_backend::TensorMetadata;
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::{NormWeight, RmsNormOps};
@@ -16,24 +16,17 @@ impl RmsNormOps for Flex {
         eps: f64,
         kind: NormWeight,
     ) -> FloatTensor<Self> {
-        let [rows, width] = x.shape().dims();
-        let (x, weight) = (contiguous(x), contiguous(weight));
-        let factor = factors(values(&weight), kind);
-        let mut output = vec![0.0; rows * width];
-        output
-            .par_chunks_mut(ROWS * width)
-            .zip(values(&x).par_chunks(ROWS * width))
-            .for_each(|(output, x)| {
-                vectorized!({
-                    for (y, x) in output.chunks_mut(width).zip(x.chunks(width)) {
-                        let scale = inverse_rms(x, eps);
-                        for ((y, x), w) in y.iter_mut().zip(x).zip(&factor) {
-                            *y = x * scale * w;
-                        }
-                    }
-                });
-            });
-        tensor(output, [rows, width])
+        normalise(None, x, weight, eps, kind)
+    }
+
+    fn rms_norm_add(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        kind: NormWeight,
+    ) -> FloatTensor<Self> {
+        normalise(Some(residual), x, weight, eps, kind)
     }
 
     fn rms_norm_backward(
@@ -73,6 +66,42 @@ impl RmsNormOps for Flex {
         }
         (tensor(grad_x, [rows, width]), tensor(grad_weight, [width]))
     }
+}
+
+fn normalise(
+    residual: Option<FlexTensor>,
+    x: FlexTensor,
+    weight: FlexTensor,
+    eps: f64,
+    kind: NormWeight,
+) -> FlexTensor {
+    let [rows, width] = x.shape().dims();
+    let (x, weight) = (contiguous(x), contiguous(weight));
+    let residual = residual.map(contiguous);
+    let residual = residual.as_ref().map(values);
+    let factor = factors(values(&weight), kind);
+    let mut output = vec![0.0; rows * width];
+    output
+        .par_chunks_mut(ROWS * width)
+        .zip(values(&x).par_chunks(ROWS * width))
+        .enumerate()
+        .for_each(|(chunk, (output, x))| {
+            vectorized!({
+                let rows = output.chunks_mut(width).zip(x.chunks(width));
+                for (row, (y, x)) in (chunk * ROWS..).zip(rows) {
+                    let scale = inverse_rms(x, eps);
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(&factor) {
+                        *y = x * scale * w;
+                    }
+                    if let Some(residual) = residual {
+                        for (y, residual) in y.iter_mut().zip(&residual[row * width..]) {
+                            *y += residual;
+                        }
+                    }
+                }
+            });
+        });
+    tensor(output, [rows, width])
 }
 
 /// With x̂ = x·r and g = dy·w: dx = r·(g − x̂·mean(g·x̂)), dw += dy·x̂.

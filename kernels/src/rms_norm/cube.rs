@@ -5,6 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -22,26 +23,17 @@ impl RmsNormOps for CubeBackend {
         eps: f64,
         kind: NormWeight,
     ) -> FloatTensor<Self> {
-        let [rows, width] = x.shape().dims();
-        let (x, weight) = (contiguous(x), contiguous(weight));
-        let output = empty(&x, [rows, width], x.dtype);
-        let units = units_for(width);
-        forward::launch(
-            &x.client.clone(),
-            cubes(rows),
-            CubeDim::new_1d(units),
-            x.clone().into_buffer_arg(),
-            weight.clone().into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            rows,
-            width,
-            eps as f32,
-            kind.offset(),
-            units,
-            element(&x),
-            element(&weight),
-        );
-        output
+        normalise(None, x, weight, eps, kind)
+    }
+
+    fn rms_norm_add(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        kind: NormWeight,
+    ) -> FloatTensor<Self> {
+        normalise(Some(residual), x, weight, eps, kind)
     }
 
     fn rms_norm_backward(
@@ -79,6 +71,41 @@ impl RmsNormOps for CubeBackend {
     }
 }
 
+fn normalise(
+    residual: Option<CubeTensor>,
+    x: CubeTensor,
+    weight: CubeTensor,
+    eps: f64,
+    kind: NormWeight,
+) -> CubeTensor {
+    let [rows, width] = x.shape().dims();
+    let (x, weight) = (contiguous(x), contiguous(weight));
+    let output = empty(&x, [rows, width], x.dtype);
+    let units = units_for(width);
+    let adds = residual.is_some();
+    // Without one something has to be bound in its place.
+    let residual = residual.map_or_else(|| weight.clone(), contiguous);
+    forward::launch(
+        &x.client.clone(),
+        cubes(rows),
+        CubeDim::new_1d(units),
+        x.clone().into_buffer_arg(),
+        weight.clone().into_buffer_arg(),
+        residual.clone().into_buffer_arg(),
+        output.clone().into_buffer_arg(),
+        rows,
+        width,
+        eps as f32,
+        kind.offset(),
+        units,
+        adds,
+        element(&x),
+        element(&weight),
+        element(&residual),
+    );
+    output
+}
+
 impl NormWeight {
     /// What is added to the stored weight.
     fn offset(self) -> f32 {
@@ -90,17 +117,20 @@ impl NormWeight {
 }
 
 #[cube(launch)]
-fn forward<F: Float, W: Float>(
+fn forward<F: Float, W: Float, R: Float>(
     x: &[F],
     weight: &[W],
+    residual: &[R],
     output: &mut [F],
     rows: usize,
     width: usize,
     eps: f32,
     offset: f32,
     #[comptime] units: u32,
+    #[comptime] adds: bool,
     #[define(F)] _element: ElemType,
     #[define(W)] _weight_element: ElemType,
+    #[define(R)] _residual_element: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= rows {
@@ -122,7 +152,12 @@ fn forward<F: Float, W: Float>(
     while column < width {
         let value = f32::cast_from(x[start + column]) * scale;
         let factor = f32::cast_from(weight[column]) + offset;
-        output[start + column] = F::cast_from(value * factor);
+        let mut normal = F::cast_from(value * factor);
+        if comptime!(adds) {
+            let sum = f32::cast_from(residual[start + column]) + f32::cast_from(normal);
+            normal = F::cast_from(sum);
+        }
+        output[start + column] = normal;
         column += step;
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-pub use reference::rms_norm as rms_norm_reference;
+pub use reference::{rms_norm as rms_norm_reference, rms_norm_add as rms_norm_add_reference};
 
 /// What the stored weight multiplies by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,45 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> 
     ))
 }
 
+/// `residual + rms_norm(x)` in one pass: what follows a block's part where it is normalised before it is
+/// added, as in Gemma 2. The norm is rounded to its dtype before the sum.
+///
+/// # Shapes
+/// - residual, x and the output: `[rows, width]`, all in one dtype
+/// - weight: `[width]`
+pub fn rms_norm_add(
+    residual: Tensor<2>,
+    x: Tensor<2>,
+    weight: Tensor<1>,
+    eps: f64,
+    kind: NormWeight,
+) -> Tensor<2> {
+    if !crate::choice::fused(&x) {
+        return reference::rms_norm_add(residual, x, weight, eps, kind);
+    }
+    Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm_add(
+        residual.into_dispatch(),
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        eps,
+        kind,
+    ))
+}
+
 /// The operation on a backend's own tensors.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait RmsNormOps: Backend {
     #[fusion(dtype = x, shape = x)]
     fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        kind: NormWeight,
+    ) -> FloatTensor<Self>;
+
+    #[fusion(dtype = x, shape = x)]
+    fn rms_norm_add(
+        residual: FloatTensor<Self>,
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         eps: f64,

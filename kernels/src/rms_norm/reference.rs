@@ -17,6 +17,17 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, kind: NormWeight) -> 
     }
 }
 
+/// The same added to a residual.
+pub fn rms_norm_add(
+    residual: Tensor<2>,
+    x: Tensor<2>,
+    weight: Tensor<1>,
+    eps: f64,
+    kind: NormWeight,
+) -> Tensor<2> {
+    residual + rms_norm(x, weight, eps, kind)
+}
+
 /// Half precision to float32; float64 stays, for tests against it.
 pub(crate) fn upcast<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.dtype() {

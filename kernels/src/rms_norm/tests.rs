@@ -38,6 +38,41 @@ fn check_rms_norm(check: fn(&str, &[usize], f64, Operation, Operation)) {
 }
 
 #[test]
+fn a_norm_that_is_added_is_its_reference() {
+    check_rms_norm_add(check);
+}
+
+#[test]
+fn a_norm_that_is_added_in_bfloat16_is_its_reference() {
+    check_rms_norm_add(check_bfloat16);
+}
+
+fn check_rms_norm_add(check: fn(&str, &[usize], f64, Operation, Operation)) {
+    for (rows, width) in [(1, 3), (47, 31), (130, 123)] {
+        for kind in [NormWeight::Plain, NormWeight::OnePlus] {
+            let shaped = |leaves: &[Tensor<1>]| {
+                let [residual, x] = [0, 1].map(|at: usize| leaves[at].clone());
+                let rows_of = |x: Tensor<1>| x.reshape([rows, width]);
+                (rows_of(residual), rows_of(x), leaves[2].clone())
+            };
+            check(
+                &format!("rms_norm_add {rows}×{width} {kind:?}"),
+                &[rows * width, rows * width, width],
+                1.0,
+                &|leaves| {
+                    let (residual, x, w) = shaped(leaves);
+                    rms_norm_add(residual, x, w, 1e-3, kind).flatten(0, 1)
+                },
+                &|leaves| {
+                    let (residual, x, w) = shaped(leaves);
+                    rms_norm_add_reference(residual, x, w, 1e-3, kind).flatten(0, 1)
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn a_nan_or_an_infinity_stays_in_its_row() {
     for (device_name, device) in device::for_tests() {
         let mut values: Vec<f32> = vec![0.5; 3 * 40];

@@ -42,6 +42,14 @@ impl RmsNorm {
         kernels::rms_norm(x, self.weight.val(), self.eps, self.kind)
     }
 
+    /// The normalised x added to `residual`.
+    ///
+    /// # Shapes
+    /// - residual, x and the output: `[tokens, width]`
+    pub fn add_to(&self, residual: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+        kernels::rms_norm_add(residual, x, self.weight.val(), self.eps, self.kind)
+    }
+
     /// Each head by itself.
     ///
     /// # Shapes
