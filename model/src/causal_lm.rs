@@ -355,7 +355,8 @@ impl CausalLm {
         Some(block.expect("the file was checked when it was opened, and is still open"))
     }
 
-    /// As [`Self::layer`], of a copy whose parameters `mapper` has changed, for each of several inputs.
+    /// As [`Self::layer`], of a copy whose frozen parameters `mapper` has changed, for each of several
+    /// inputs.
     pub(crate) fn mapped_layer<M: ModuleMapper, const N: usize>(
         &self,
         index: usize,

@@ -111,15 +111,30 @@ mod tests {
         let mut model = model(DType::BF16);
         // Seven in each block, and the embedding, which is the head.
         assert_eq!(model.copies().by_id.len(), 2 * 7 + 1);
-        for copies in [model.copies(), model.for_generation().copies()] {
-            let dtypes: Vec<DType> = copies.by_id.values().map(Tensor::dtype).collect();
-            assert!(
-                dtypes.iter().all(|dtype| *dtype == DType::BF16),
-                "{dtypes:?}"
-            );
-        }
+        let mut copies = model.copies().by_id.values();
+        assert!(copies.all(|copy| copy.dtype() == DType::BF16));
         model.update(&mut Unchanged);
         assert_eq!(model.copies().by_id.len(), 0);
+    }
+
+    #[test]
+    fn generation_multiplies_by_the_copies() {
+        let mut model = model(DType::BF16);
+        let zeros = |(id, copy): (&ParamId, &Tensor<2>)| (*id, copy.zeros_like());
+        let by_id = model.copies().by_id.iter().map(zeros).collect();
+        model.set_copies(Copies { by_id });
+        let generating = model.for_generation();
+        let is_zero = |matrix: Tensor<1>| crate::host_values(matrix).iter().all(|x| *x == 0.0);
+        assert!(is_zero(generating.head().flatten(0, 1)));
+        let parameters = generating.parameters();
+        for (name, parameter) in parameters {
+            let is_matrix = name.ends_with("proj.weight");
+            assert_eq!(
+                is_zero(parameter),
+                is_matrix || name.ends_with("norm.weight"),
+                "{name}"
+            );
+        }
     }
 
     #[test]

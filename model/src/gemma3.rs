@@ -81,12 +81,11 @@ impl DecoderLayer {
         let attended = self.self_attn.forward(normed, pass);
         let attended = pass.part("self_attn", attended);
         let x = self.post_attention_layernorm.add_to(x, attended);
-        let x = pass.part("post_attention_layernorm", x);
+        let x = pass.part("residual", x);
         let normed = self.pre_feedforward_layernorm.forward(x.clone());
         let normed = pass.part("pre_feedforward_layernorm", normed);
         let fed = pass.part("mlp", self.mlp.forward(normed, pass));
-        let x = self.post_feedforward_layernorm.add_to(x, fed);
-        pass.part("post_feedforward_layernorm", x)
+        self.post_feedforward_layernorm.add_to(x, fed)
     }
 }
 

@@ -3,7 +3,8 @@ use burn::tensor::{Gradients, Tensor};
 /// A named result inside a block, such as `attention`, kept for someone who looks for the operation
 /// that went wrong.
 pub struct Part {
-    /// What it is: the module's name in the checkpoint where it is a module's output.
+    /// What it is: the module's name in the checkpoint where it is a module's output; `residual` is
+    /// what the feed-forward part is added to.
     pub name: &'static str,
     value: Tensor<1>,
     /// Zeros that were added to the value: burn keeps no gradient of a result, but theirs is the

@@ -75,7 +75,8 @@ fn steps_on_cuda_in_bfloat16_are_nearly_those_in_float32() {
 }
 
 /// A copy that the optimizer writes is the number that a cast would be, so every step has the same bits:
-/// with moments of 32 and of 8 bits, blocks recomputed, adapters, and completions that are sampled.
+/// with adapters, with moments of eight bits and micro-batches that add up, and with completions that the
+/// copies sample.
 #[test]
 fn steps_with_copies_are_those_with_casts() {
     if !stand_in::can_run() {
@@ -83,26 +84,44 @@ fn steps_with_copies_are_those_with_casts() {
     }
     let dir = scratch("copies");
     let conversations = conversations(&dir);
+    let prompt = r#"{"prompt": "Say e.", "verifier": "chrf", "ground_truth": "tea eat ate e a t"}"#;
+    let prompts = write(&dir, "prompts.jsonl", &[prompt; 4]);
     let adapters: &[&str] = &["lora_r=2", "gradient_checkpointing=true"];
-    let moments: &[&str] = &["optim=adamw_8bit", "learning_rate=1e-3"];
-    for (run_number, settings) in [adapters, moments].into_iter().enumerate() {
+    let moments: &[&str] = &[
+        "optim=adamw_8bit",
+        "per_device_train_batch_size=1",
+        "gradient_accumulation_steps=2",
+    ];
+    let sampled: &[&str] = &[
+        "num_generations=4",
+        "per_device_train_batch_size=2",
+        "max_completion_length=4",
+        "preflight=off",
+    ];
+    // Steps that move what bfloat16 tells apart, the first one too.
+    let moving = [
+        "learning_rate=1e-2",
+        "lr_scheduler_type=constant",
+        "warmup_ratio=0",
+    ];
+    let runs = [
+        ("sft", &conversations, adapters),
+        ("sft", &conversations, moments),
+        ("rl", &prompts, sampled),
+    ];
+    for (stage, data, settings) in runs {
         let run = |copies: &str| {
-            let output = dir.join(format!("{run_number}-{copies}"));
             let copies = format!("low_precision_copies={copies}");
-            let settings = [settings, &[&copies]].concat();
-            let steps = steps(
-                "sft",
-                &conversations,
-                &output,
-                ["cuda", "bfloat16"],
-                &settings,
-            );
+            let output = dir.join(format!("{stage}-{}-{copies}", settings[0]));
+            let settings = [settings, &moving, &[&copies]].concat();
+            let steps = steps(stage, data, &output, ["cuda", "bfloat16"], &settings);
             let numbers = |step: &Value| ["loss", "grad_norm"].map(|key| number(step, key));
             steps.iter().map(numbers).collect::<Vec<_>>()
         };
         let (with, without) = (run("true"), run("false"));
         assert_eq!(with.len(), 2);
-        assert_eq!(with, without, "{settings:?}");
+        assert_ne!(with[0], with[1], "{stage} {settings:?}");
+        assert_eq!(with, without, "{stage} {settings:?}");
     }
 }
 

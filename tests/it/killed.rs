@@ -60,7 +60,7 @@ const STAGES: [Row; 5] = [
         data: prompts,
         settings: &[
             "num_generations=4",
-            "num_mini_batches=2",
+            "num_mini_batches=3",
             "num_iterations=2",
             "max_completion_length=24",
             "beta=0.01",
@@ -75,7 +75,7 @@ const STAGES: [Row; 5] = [
         settings: &[
             "one_step_off_policy=true",
             "num_generations=4",
-            "num_iterations=2",
+            "num_mini_batches=3",
             "max_completion_length=24",
             "beta=0.01",
             "metric_for_best_model=reward",

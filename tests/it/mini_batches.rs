@@ -92,6 +92,10 @@ fn each_step_trains_on_its_part_of_a_set_with_ratios_to_what_sampled_it() {
     let more = ["num_iterations=2", "one_step_off_policy=true"];
     let twice = runs.steps("twice", 8, &[&moving[..], &[still[1]], &more].concat());
     assert_eq!(runs.num_sampled("twice", 8), [4, 0, 0, 0, 4, 0, 0, 0]);
+    // Nothing has moved before the first step, and then all has.
+    let clipped = numbers(&twice, "clip_ratio/region_mean");
+    assert_eq!(clipped[0], 0.0);
+    assert!(clipped[1..].iter().all(|&share| share > 0.0), "{clipped:?}");
     for at in [0, 4] {
         let difference = numbers(&twice[at..=at], "sampling/logp_difference/max")[0];
         assert!(difference < 1e-4, "{difference}");

@@ -549,6 +549,7 @@ fn check_steps(case: &Value, steps: &[Value], keys: &[(&str, f64)]) {
             let (got, want) = (number(got), number(want));
             let error = (got - want).abs() / (want.abs() + scale);
             assert!(
+                // Some six times the largest `float32_error` of the files.
                 error <= 1e-4,
                 "{} {}, step {}: {key} {got} for {want}",
                 case["stage"],

@@ -199,8 +199,10 @@ impl BestTracker {
             Some(name) => evaluation.and_then(|evaluation| evaluation.metrics.scalar(name)),
             None => (count > 0).then(|| sum.0 / count as f64),
         };
-        if value.is_none() && self.num_steps == 0 {
-            // A run that goes on from a checkpoint with a metric it did not have before.
+        let is_of_steps = !self.metric.starts_with(EVAL);
+        if value.is_none() && (self.num_steps == 0 || is_of_steps && self.state.best.is_some()) {
+            // A run that goes on from a checkpoint with a metric it did not have before, or a reward, which
+            // only the steps have that begin a set of completions.
             return Ok(false);
         }
         let Some(value) = value else {
@@ -323,6 +325,19 @@ mod tests {
         }
     }
 
+    /// A set of completions may be trained on for longer than from one evaluation to the next.
+    #[test]
+    fn an_evaluation_without_a_new_reward_says_nothing_of_the_model() {
+        let mut best = tracker(&["metric_for_best_model=reward"]);
+        best.add_step(&step(Some(0.5)));
+        assert!(best.judge(1, None).unwrap());
+        best.add_step(&step(None));
+        assert!(!best.judge(2, None).unwrap());
+        assert_eq!(best.state.num_without_improvement, 0);
+        best.add_step(&step(Some(0.75)));
+        assert!(best.judge(3, None).unwrap());
+    }
+
     #[test]
     fn every_better_evaluation_is_the_best_and_only_a_clear_one_renews_patience() {
         let mut best = tracker(&[
@@ -362,7 +377,9 @@ mod tests {
         assert_eq!(best.state.best.as_ref().unwrap().value, 0.75);
         best.add_step(&step(Some(0.5)));
         assert!(!best.judge(4, None).unwrap());
-        let message = best.judge(5, None).unwrap_err().to_string();
+        let mut never = tracker(&["metric_for_best_model=reward"]);
+        never.add_step(&step(None));
+        let message = never.judge(1, None).unwrap_err().to_string();
         assert!(
             message.contains("reward") && message.contains("hint: "),
             "{message}"

@@ -50,7 +50,8 @@ impl Training {
         let device = self.model.device().clone();
         let dtype = self.model.dtype();
         let trainable = trainable(&self.recipe.model);
-        // Both sets of moments need not be there at once.
+        // Both sets of moments, and of copies, need not be there at once.
+        self.model.take_copies();
         self.optimizer = AdamW::new(&self.recipe.optimizer);
         let (step, best, watch) = match &checkpoint {
             Some((dir, state)) => {

@@ -68,15 +68,18 @@ impl ModuleVisitor for Collector<'_> {
         let of_copy = self.copies.get(param.id);
         let of_copy = of_copy.and_then(|copy| copy.grad_remove(self.gradients));
         let of_copy = of_copy.map(|gradient| gradient.flatten(0, 1).cast(FloatDType::F32));
-        for gradient in own.into_iter().chain(of_copy) {
-            let name = parameter_name(&self.path);
-            let by_name = &mut self.buffer.by_name;
-            let sum = match by_name.remove(&name) {
-                Some(sum) => sum + gradient,
-                None => gradient,
-            };
-            by_name.insert(name, sum);
-        }
+        let gradient = match (own, of_copy) {
+            (Some(own), Some(of_copy)) => own + of_copy,
+            (Some(gradient), None) | (None, Some(gradient)) => gradient,
+            (None, None) => return,
+        };
+        let name = parameter_name(&self.path);
+        let by_name = &mut self.buffer.by_name;
+        let sum = match by_name.remove(&name) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        by_name.insert(name, sum);
     }
 }
 
@@ -313,5 +316,73 @@ impl ModuleMapper for Stepper<'_> {
         self.moments.insert(name, moments);
         let tensor = Tensor::from_inner(flat.reshape(shape)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::ModuleVisitor;
+    use model::ModelConfig;
+    use model::config::Gemma2Shape;
+
+    use super::*;
+    use crate::recipe::{RawRecipe, StageName, for_stage};
+
+    /// How many copies a model has that are a cast of their matrix now, and how many it has at all.
+    fn fresh_copies(model: &CausalLm) -> [usize; 2] {
+        struct Counter<'a>(&'a CausalLm, [usize; 2]);
+        impl ModuleVisitor for Counter<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let bytes = |data: TensorData| data.as_bytes().to_vec();
+                if let Some(copy) = self.0.copies().get(param.id) {
+                    let cast = param.val().cast(FloatDType::BF16);
+                    let is_fresh = bytes(copy.to_data()) == bytes(cast.into_data());
+                    self.1 = [self.1[0] + usize::from(is_fresh), self.1[1] + 1];
+                }
+            }
+        }
+        let mut counter = Counter(model, [0; 2]);
+        model.visit(&mut counter);
+        counter.1
+    }
+
+    #[test]
+    fn a_step_renews_the_copy_of_every_matrix_that_it_changes() {
+        let shape = Gemma2Shape {
+            vocab_size: 512,
+            hidden_size: 16,
+            intermediate_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            ..Gemma2Shape::default()
+        };
+        let config = ModelConfig::demo_gemma2(&shape).expect("a sound shape");
+        // The embedding alone is large enough for moments of eight bits.
+        for optim in ["adamw_torch", "adamw_8bit"] {
+            let mut raw = RawRecipe::new();
+            raw.set(Some(StageName::Sft), &format!("optim={optim}"));
+            let recipe = for_stage(&raw, StageName::Sft).expect("the recipe is sound");
+            let device = Device::flex().autodiff();
+            let mut model = CausalLm::random(config.clone(), 1, 0.02, &device, DType::BF16);
+            model.keep_copies();
+            let mut optimizer = AdamW::new(&recipe.optimizer);
+            for step in 1..=2 {
+                let before = model.copies().clone();
+                let by_name = model
+                    .parameters()
+                    .into_iter()
+                    .map(|(name, parameter)| (name, parameter.inner().ones_like()));
+                let gradients = GradientBuffer {
+                    by_name: by_name.collect(),
+                };
+                optimizer.step(&mut model, gradients, 0.1, 1.0, step);
+                assert_eq!(fresh_copies(&model), [8, 8], "{optim}");
+                model.set_copies(before);
+                assert_eq!(fresh_copies(&model), [0, 8], "{optim}");
+                model.keep_copies();
+            }
+        }
     }
 }

@@ -48,8 +48,8 @@ pub fn adamw<const D: usize>(
     (parameter, moments)
 }
 
-/// As [`adamw`], and in the same pass the parameter after it rounded to `copy`, as a cast would: what a
-/// forward pass in half precision multiplies by.
+/// As [`adamw`], and the parameter after it rounded to `copy`, as a cast would: what a forward pass in
+/// half precision multiplies by. On GPUs it is written in the same pass.
 ///
 /// # Shapes
 /// - all: the parameter's
@@ -107,7 +107,7 @@ pub(crate) trait AdamWOps: Backend {
     );
 }
 
-/// Of the copy of a parameter: a single value where none is asked for, which nobody reads.
+/// Of the copy of a parameter on a GPU: a single value where none is asked for, which nobody reads.
 pub(crate) fn copy_shape(copy: Option<DType>, parameter: &Shape) -> Shape {
     match copy {
         Some(_) => parameter.clone(),

@@ -55,6 +55,12 @@ pub fn rms_norm_add(
     eps: f64,
     kind: NormWeight,
 ) -> Tensor<2> {
+    assert_eq!(
+        residual.dims(),
+        x.dims(),
+        "what is added has the same shape"
+    );
+    assert_eq!(residual.dtype(), x.dtype(), "and the same dtype");
     if !crate::choice::fused(&x) {
         return reference::rms_norm_add(residual, x, weight, eps, kind);
     }

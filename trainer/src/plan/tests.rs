@@ -122,6 +122,12 @@ fn streamed_blocks_are_read_twice_for_gradients_and_once_a_token_for_all_sequenc
                 num_iterations = 2\nbeta = 0.0";
     assert_eq!(streamed(StageName::Rl, keys), 2 + 10);
     assert_eq!(streamed(StageName::Rl, &keys.replace("0.0", "0.1")), 3 + 10);
+    // Twice as many in four turns, for two parts; one of them is run before the policy moves.
+    let keys = keys.replace("num_iterations", "num_mini_batches");
+    assert_eq!(
+        streamed(StageName::Rl, &keys),
+        2 + (4 * 10 + 1_u64).div_ceil(2)
+    );
 }
 
 #[test]

@@ -305,7 +305,7 @@ choices! {
     pub enum ScaleRewards {
         /// That of the completions of the same prompt.
         Group = "group",
-        /// That of all completions of the step.
+        /// That of all completions of the set.
         Batch = "batch",
         /// None: advantages are centred only.
         None = "none",

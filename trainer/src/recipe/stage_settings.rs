@@ -155,9 +155,9 @@ settings! {
         /// Completions of each prompt.
         num_generations: usize = integer(2, MAX_COUNT).default("8");
         /// The completions of so many optimizer steps are sampled at once, and each of these steps trains
-        /// on its own part of them; the ratios are to the policy that sampled.
+        /// on its own part of the set; the ratios are to the policy that sampled.
         num_mini_batches: usize = integer(1, MAX_COUNT).default("1");
-        /// How often a set of completions is gone through.
+        /// How often a set of completions is gone through, in num_mini_batches optimizer steps each time.
         num_iterations: usize = integer(1, MAX_COUNT).default("1");
         /// Sample the completions of the next set on a second thread while the last step on a set
         /// trains, with the weights from before that step, which the ratios then are to. The same bits
@@ -203,7 +203,7 @@ settings! {
         /// Leave completions of a negative advantage out of the loss, but for KL, where the mean over
         /// their tokens of log p_old - log p is above this (DeepSeek-V3.2); unset, none.
         off_policy_mask_threshold: Option<f64> = float(Included(0.0), Unbounded);
-        /// RLOO: divide advantages by their standard deviation over the step.
+        /// RLOO: divide advantages by their standard deviation over the set.
         normalize_advantages: bool = boolean().default("false");
         /// How several rewards become one advantage.
         multi_objective_aggregation: MultiObjectiveAggregation =
@@ -222,7 +222,7 @@ settings! {
         /// Train on this share of a micro-batch's tokens, those of the highest entropy.
         top_entropy_quantile: f64 = float(Excluded(0.0), Included(1.0)).default("1.0");
         /// Sample other prompts in place of groups whose rewards are all equal (DAPO): this many
-        /// times at most, then the step has fewer groups; 0 keeps every group.
+        /// times at most, then the set has fewer groups; 0 keeps every group.
         dynamic_sampling: usize = integer(0, 100).default("0");
         /// Conversations that supervised fine-tuning goes on with beside the rewards.
         sft_data: Vec<PathBuf> = Spec::new(Kind::Paths).default("[]");

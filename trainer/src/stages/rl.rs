@@ -1,6 +1,6 @@
 //! Reinforcement learning with verifiable rewards: GRPO and its kin.
 //!
-//! A step samples a group of completions for each prompt, judges them, turns the rewards into
+//! A set of steps samples a group of completions for each prompt, judges them, turns the rewards into
 //! advantages over the group, and takes the clipped policy gradient of the completions' tokens
 //! (`num_mini_batches` optimizer steps, each on a part of the set of samples, `num_iterations` times). The
 //! sampler is the model itself, so on the first of those steps the ratio to the sampling policy is 1; under `one_step_off_policy` the
@@ -8,9 +8,9 @@
 //! policy before that step.
 //!
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
-//! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it; with several
-//! mini-batches each step's token losses are averaged over its own tokens, where TRL takes the mean count
-//! of the set's steps.
+//! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it. A group stays
+//! in one mini-batch, where TRL shuffles the completions of a set; and dapo, cispo and vespo average the token
+//! losses of a step over its own tokens, where TRL takes the mean count of the set's steps.
 
 mod ahead;
 mod options;
@@ -56,6 +56,8 @@ pub struct Rl {
     worker: Option<Worker>,
     /// The samples of the current set, while steps on it are left.
     current: Vec<RolloutBatch>,
+    /// The first step on that set.
+    began: u64,
     /// Completions of that set, with those that are left out of the loss.
     num_completions: usize,
     /// Of the current step.
@@ -104,6 +106,7 @@ pub enum RlBatch {
 struct State {
     loader: LoaderState,
     current: Vec<RolloutBatch>,
+    began: u64,
     num_completions: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sft: Option<LoaderState>,
@@ -158,6 +161,7 @@ impl Rl {
             ahead: None,
             worker: None,
             current: Vec::new(),
+            began: 0,
             num_completions: 0,
             times_back: 0,
             taken: None,
@@ -184,9 +188,7 @@ impl Rl {
                 meter.add_forward(&batch.tokens());
             }
         }
-        if set.sampler_difference.is_some() {
-            self.step.num_compared = set.num_tokens();
-        }
+        self.step.num_compared = set.num_compared();
         self.num_completions = set.num_completions;
         self.step.rollouts = set.metrics;
         self.step.samples = set.samples;
@@ -225,14 +227,20 @@ impl Rl {
             .draw(&place, model, reference, timed, should_stop)?;
         // The checkpoint that is saved now has not passed these prompts.
         let mut set = drawn.ok_or(TrainError::Stopped { step: step - 1 })?;
-        let own = self.drawing.part_of_step(step, set.batches.len());
+        let own = self.drawing.turns(set.batches.len()).part(0);
         if own.len() < set.batches.len() {
             let temperature = self.drawing.settings.temperature;
             meter.time(Part::Reference, || {
-                set.set_old_logprobs_but_of(own, &model.valid(), temperature);
+                set.set_old_logprobs(&model.valid(), temperature, own);
             });
         }
         Ok(set)
+    }
+
+    /// Whether no step after this one trains on the current set.
+    fn is_last_on_set(&self, step: u64) -> bool {
+        let turns = self.drawing.turns(self.current.len());
+        step + 1 >= self.began + turns.num_steps()
     }
 
     /// Completions of these micro-batches, with those that are left out of the loss.
@@ -275,7 +283,9 @@ impl Stage for Rl {
 
     fn steps_per_epoch(&self) -> Result<f64, TrainError> {
         let per_set = (self.drawing.batch[0] * self.drawing.batch[1]) as f64;
-        Ok(self.drawing.prompts.len() as f64 / per_set * self.drawing.steps_per_set() as f64)
+        let settings = &self.drawing.settings;
+        let steps_per_set = (settings.num_mini_batches * settings.num_iterations) as f64;
+        Ok(self.drawing.prompts.len() as f64 / per_set * steps_per_set)
     }
 
     fn probe(
@@ -300,20 +310,20 @@ impl Stage for Rl {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<RlBatch>, TrainError> {
         self.step = StepRecord::default();
-        let steps = self.drawing.steps_per_set();
-        let is_due = (step - 1).is_multiple_of(steps);
-        if is_due || self.current.is_empty() {
+        if self.current.is_empty() || self.is_last_on_set(step - 1) {
             let set = self.next_set(step, model, meter, should_stop)?;
             self.begin_set(set, meter)?;
+            self.began = step;
         }
-        if self.drawing.settings.one_step_off_policy && step.is_multiple_of(steps) {
+        if self.drawing.settings.one_step_off_policy && self.is_last_on_set(step) {
             let (drawing, policy) = (self.drawing.clone(), model.for_generation());
             let reference = self.reference.of(model);
             let place = self.place(step + 1);
             let worker = self.worker.get_or_insert_with(Worker::start);
             self.ahead = Some(worker.begin(drawing, place, policy, reference));
         }
-        let part = self.drawing.part_of_step(step, self.current.len());
+        let turns = self.drawing.turns(self.current.len());
+        let part = turns.part(step - self.began);
         let trained = &self.current[part.clone()];
         self.denominator.num_tokens = trained.iter().map(RolloutBatch::num_supervised).sum();
         self.denominator.num_completions = self.completions_of(&part);
@@ -442,8 +452,7 @@ impl Stage for Rl {
     }
 
     fn state(&self) -> Value {
-        let steps = self.drawing.steps_per_set();
-        let is_used_up = self.taken.is_some_and(|taken| taken.is_multiple_of(steps));
+        let is_used_up = self.taken.is_some_and(|taken| self.is_last_on_set(taken));
         let state = State {
             loader: self.loader.state(),
             // Samples that no step will see again are not worth their room.
@@ -451,6 +460,7 @@ impl Stage for Rl {
                 true => Vec::new(),
                 false => self.current.clone(),
             },
+            began: self.began,
             num_completions: self.num_completions,
             sft: self.sft.as_ref().map(SftTerm::state),
             times_back: self.times_back,
@@ -474,6 +484,7 @@ impl Stage for Rl {
         self.ahead = state.ahead.map(Ahead::known);
         self.times_back = state.times_back;
         self.taken = state.taken;
+        self.began = state.began;
         self.num_completions = state.num_completions;
         Ok(())
     }

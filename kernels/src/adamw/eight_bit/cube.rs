@@ -175,7 +175,9 @@ fn nearest(tables: &[f32], #[comptime] table: usize, value: f32) -> u32 {
             }
         }
         let place = (magnitude * scale - 0.1) * (f32::cast_from(steps) / 0.9);
-        let step = min(usize::cast_from(max(place, 0.0f32)), steps - 1);
+        // Within range before it is an integer.
+        let place = min(max(place, 0.0f32), f32::cast_from(steps - 1));
+        let step = usize::cast_from(place);
         code = step + steps - 1;
         if comptime!(is_signed) {
             code = step + steps + 127;

@@ -19,9 +19,14 @@ const SAMPLED_AT_ONCE: [&str; 2] = ["steps_per_generation", "generation_batch_si
 /// where it is neither's.
 pub(in crate::recipe) fn of_key(stage: StageName, key: &str, value: &Value) -> Option<String> {
     if SAMPLED_AT_ONCE.contains(&key) {
-        let hint = "write `num_mini_batches`: of how many optimizer steps the completions are sampled \
-                    at once";
-        return Some(hint.to_owned());
+        let place = match stage {
+            StageName::Rl => "",
+            _ => " under [rl]",
+        };
+        return Some(format!(
+            "write `num_mini_batches`{place}: of how many optimizer steps the completions are sampled \
+             at once"
+        ));
     }
     let program = [Program::Trl, Program::Axolotl]
         .into_iter()

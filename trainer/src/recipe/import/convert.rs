@@ -355,7 +355,7 @@ pub(super) fn steps_per_generation(carrier: &mut Carrier<'_>, item: &Item) {
     sampled_at_once(carrier, item, count / micro_batches(carrier));
 }
 
-/// The same in completions, of one process.
+/// The same in completions, of all processes together, of which the configuration says nothing.
 pub(super) fn generation_batch_size(carrier: &mut Carrier<'_>, item: &Item) {
     let batch = match given_batch(carrier) {
         Some(batch) => batch.number(),
@@ -364,7 +364,13 @@ pub(super) fn generation_batch_size(carrier: &mut Carrier<'_>, item: &Item) {
     let (Some(count), Some(batch)) = (item.value.number(), batch) else {
         return carrier.offer(item, MINI_BATCHES, &item.value);
     };
-    sampled_at_once(carrier, item, count / batch / micro_batches(carrier));
+    let steps = count / batch / micro_batches(carrier);
+    sampled_at_once(carrier, item, steps);
+    if steps > 1.0 && is_count(steps) {
+        let why =
+            "it is of all processes together: divide by their number where there were several";
+        carrier.remark(item, why);
+    }
 }
 
 const MINI_BATCHES: &str = "num_mini_batches";

@@ -123,7 +123,7 @@ impl Job {
             .drawing
             .draw(&self.place, policy, reference, None, &stops)?;
         Ok(drawn.map(|mut set| {
-            set.set_old_logprobs(policy, self.drawing.settings.temperature);
+            set.set_old_logprobs(policy, self.drawing.settings.temperature, 0..0);
             for sample in &mut set.samples {
                 // Of the weights after so many steps.
                 sample.fields.set("policy_step", self.place.step - 2);

@@ -56,8 +56,8 @@ pub(super) struct SampleSet {
     pub samples: Vec<SampleRecord>,
     /// Tokens of each prompt and of its completions, of all that were sampled.
     pub lengths: Vec<(usize, Vec<usize>)>,
-    /// Σ and maximum of |trained − sampled| log-probability of the policy that sampled; absent where the
-    /// first step on the set finds it out.
+    /// Σ and maximum of |trained − sampled| log-probability of the policy that sampled, over the
+    /// micro-batches that have old log-probabilities; the first step on the others finds it out.
     pub sampler_difference: Option<[Scalar; 2]>,
 }
 
@@ -80,18 +80,37 @@ fn time<T>(timed: Timed, part: Part, work: impl FnOnce() -> T) -> T {
     }
 }
 
-impl Drawing {
-    /// Optimizer steps on a set: each part of it is trained on as often as the set is gone through.
-    pub fn steps_per_set(&self) -> u64 {
-        (self.settings.num_mini_batches * self.settings.num_iterations) as u64
+/// The optimizer steps on a set: each trains on one part, and all parts have their turn as often as the
+/// set is gone through. Where dynamic sampling kept too few groups for all parts, there are fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turns {
+    parts: usize,
+    num_batches: usize,
+    num_iterations: usize,
+}
+
+impl Turns {
+    /// Optimizer steps.
+    pub fn num_steps(self) -> u64 {
+        (self.parts * self.num_iterations) as u64
     }
 
-    /// Which of `num_batches` micro-batches a step trains on. Where fewer groups were kept than wanted, the
-    /// parts are smaller.
-    pub fn part_of_step(&self, step: u64, num_batches: usize) -> Range<usize> {
-        let parts = self.settings.num_mini_batches;
-        let part = ((step - 1) % parts as u64) as usize;
-        part * num_batches / parts..(part + 1) * num_batches / parts
+    /// The micro-batches of a step, which is counted from 0.
+    pub fn part(self, step: u64) -> Range<usize> {
+        let part = (step % self.parts as u64) as usize;
+        let start = |part: usize| (part * self.num_batches).div_ceil(self.parts);
+        start(part)..start(part + 1)
+    }
+}
+
+impl Drawing {
+    /// How a set of so many micro-batches is gone through.
+    pub fn turns(&self, num_batches: usize) -> Turns {
+        Turns {
+            parts: self.settings.num_mini_batches.min(num_batches).max(1),
+            num_batches,
+            num_iterations: self.settings.num_iterations,
+        }
     }
 
     /// Evaluations are step 0.
@@ -264,34 +283,26 @@ impl Drawing {
 }
 
 impl SampleSet {
-    /// Computes what the ratios are measured to, where another policy than the one that sampled will
-    /// train on the set.
-    pub fn set_old_logprobs(&mut self, policy: &CausalLm, temperature: f64) {
+    /// Computes what the ratios are measured to, of the micro-batches that another policy than the one
+    /// that sampled will train on: all but `own`.
+    pub fn set_old_logprobs(&mut self, policy: &CausalLm, temperature: f64, own: Range<usize>) {
         let mut difference: (f64, f64) = (0.0, 0.0);
-        for batch in &mut self.batches {
-            let (sum, max) = batch.set_old_logprobs(policy, temperature);
-            difference = (difference.0 + sum, max.max(difference.1));
+        for (at, batch) in self.batches.iter_mut().enumerate() {
+            if !own.contains(&at) {
+                let (sum, max) = batch.set_old_logprobs(policy, temperature);
+                difference = (difference.0 + sum, max.max(difference.1));
+            }
         }
         self.sampler_difference = Some([difference.0, difference.1].map(Scalar));
     }
 
-    /// The same for the parts that are trained on after the first step, which computes its own.
-    pub fn set_old_logprobs_but_of(
-        &mut self,
-        first: Range<usize>,
-        policy: &CausalLm,
-        temperature: f64,
-    ) {
-        for (at, batch) in self.batches.iter_mut().enumerate() {
-            if !first.contains(&at) {
-                batch.set_old_logprobs(policy, temperature);
-            }
-        }
-    }
-
-    /// Tokens that are trained on.
-    pub fn num_tokens(&self) -> usize {
-        self.batches.iter().map(RolloutBatch::num_supervised).sum()
+    /// Tokens that have old log-probabilities.
+    pub fn num_compared(&self) -> usize {
+        let compared = self
+            .batches
+            .iter()
+            .filter(|batch| batch.old_logprobs.is_some());
+        compared.map(RolloutBatch::num_supervised).sum()
     }
 }
 
@@ -309,6 +320,23 @@ mod tests {
     use datasets::{Order, Shard};
 
     use super::*;
+
+    #[test]
+    fn parts_take_turns_and_the_larger_ones_come_first() {
+        let parts = |parts: usize, num_batches: usize| -> Vec<Range<usize>> {
+            let turns = Turns {
+                parts,
+                num_batches,
+                num_iterations: 2,
+            };
+            (0..turns.num_steps())
+                .map(|step| turns.part(step))
+                .collect()
+        };
+        assert_eq!(parts(1, 3), [0..3, 0..3]);
+        assert_eq!(parts(2, 4), [0..2, 2..4, 0..2, 2..4]);
+        assert_eq!(parts(2, 3), [0..2, 2..3, 0..2, 2..3]);
+    }
 
     #[test]
     fn a_difference_that_is_no_number_survives_a_checkpoint() {
