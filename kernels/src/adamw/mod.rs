@@ -87,7 +87,7 @@ pub(crate) trait AdamWOps: Backend {
     /// The parameter and both moments, in place where nothing else holds them, and the copy, which is as
     /// [`copy_shape`] says.
     #[fusion(meta = |parameter, _grad, first, second, copy, _step| {
-        let shape = super::copy_shape(*copy, &parameter.shape);
+        let shape = crate::adamw::copy_shape(*copy, &parameter.shape);
         let dtype = copy.unwrap_or(burn_backend::DType::F32);
         let copy = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
         (parameter.clone(), first.clone(), second.clone(), copy)
