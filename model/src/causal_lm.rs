@@ -402,10 +402,7 @@ impl CausalLm {
             Some(head) => &head.weight,
             None => &model.embed_tokens.weight,
         });
-        match self.copies.get(head.id) {
-            Some(copy) => copy.clone(),
-            None => head.val().cast(self.dtype),
-        }
+        self.copies.matrix(head, self.dtype)
     }
 
     /// Statistics of `targets` at these hidden states.
@@ -510,12 +507,12 @@ pub(crate) fn checkpoint_dtype(dtype: DType) -> Dtype {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::Gemma2Shape;
 
-    #[test]
-    fn a_tied_head_is_cast_once_for_generation() {
+    /// A Gemma 2 of one block.
+    pub(crate) fn tiny(device: &Device, dtype: DType) -> CausalLm {
         let shape = Gemma2Shape {
             vocab_size: 32,
             hidden_size: 16,
@@ -527,7 +524,12 @@ mod tests {
             ..Gemma2Shape::default()
         };
         let config = ModelConfig::demo_gemma2(&shape).expect("a sound shape");
-        let model = CausalLm::random(config, 1, 0.02, &Device::flex(), DType::BF16);
+        CausalLm::random(config, 1, 0.02, device, dtype)
+    }
+
+    #[test]
+    fn a_tied_head_is_cast_once_for_generation() {
+        let model = tiny(&Device::flex(), DType::BF16);
         assert!(model.cast_head.is_none());
         let generating = model.for_generation();
         let head = generating.cast_head.as_ref().expect("it is tied");

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use burn::module::{ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::config::EMBEDDING;
 use crate::{CausalLm, parameter_name};
@@ -18,6 +18,14 @@ impl Copies {
     /// The copy of a parameter.
     pub fn get(&self, id: ParamId) -> Option<&Tensor<2>> {
         self.by_id.get(&id)
+    }
+
+    /// A matrix in the dtype of the computation: its copy, or else a cast.
+    pub(crate) fn matrix(&self, weight: &Param<Tensor<2>>, dtype: DType) -> Tensor<2> {
+        match self.get(weight.id) {
+            Some(copy) => copy.clone(),
+            None => weight.val().cast(dtype),
+        }
     }
 
     /// Takes a copy out, for another to be put in its place.
@@ -80,25 +88,13 @@ impl ModuleVisitor for Maker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{DType, Device};
+    use burn::tensor::Device;
 
     use super::*;
-    use crate::ModelConfig;
-    use crate::config::Gemma2Shape;
+    use crate::causal_lm::tests::tiny;
 
     fn model(dtype: DType) -> CausalLm {
-        let shape = Gemma2Shape {
-            vocab_size: 32,
-            hidden_size: 16,
-            intermediate_size: 16,
-            num_hidden_layers: 2,
-            num_attention_heads: 2,
-            num_key_value_heads: 1,
-            head_dim: 8,
-            ..Gemma2Shape::default()
-        };
-        let config = ModelConfig::demo_gemma2(&shape).expect("a sound shape");
-        let mut model = CausalLm::random(config, 1, 0.02, &Device::flex().autodiff(), dtype);
+        let mut model = tiny(&Device::flex().autodiff(), dtype);
         model.keep_copies();
         model
     }
@@ -109,8 +105,8 @@ mod tests {
         impl burn::module::ModuleMapper for Unchanged {}
 
         let mut model = model(DType::BF16);
-        // Seven in each block, and the embedding, which is the head.
-        assert_eq!(model.copies().by_id.len(), 2 * 7 + 1);
+        // Seven in its block, and the embedding, which is the head.
+        assert_eq!(model.copies().by_id.len(), 7 + 1);
         let mut copies = model.copies().by_id.values();
         assert!(copies.all(|copy| copy.dtype() == DType::BF16));
         model.update(&mut Unchanged);

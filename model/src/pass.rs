@@ -116,10 +116,7 @@ impl<'a> Pass<'a> {
 
     /// A matrix in the dtype of the computation.
     pub(crate) fn matrix(&self, weight: &Param<Tensor<2>>, dtype: DType) -> Tensor<2> {
-        match self.copies.get(weight.id) {
-            Some(copy) => copy.clone(),
-            None => weight.val().cast(dtype),
-        }
+        self.copies.matrix(weight, dtype)
     }
 
     /// `x · weightᵀ`. In generation a row's result does not depend on the other rows.

@@ -5,6 +5,16 @@ use super::*;
 use crate::device;
 use crate::parity::{FEW_ROUNDINGS, distance, float32, host, nans, norm, random};
 
+pub(super) const STEP: AdamWStep = AdamWStep {
+    learning_rate: 1e-2,
+    beta1: 0.9,
+    beta2: 0.95,
+    epsilon: 1e-8,
+    weight_decay: 0.1,
+    grad_scale: 0.5,
+    step: 1,
+};
+
 #[test]
 fn adamw_is_its_reference_and_decays_every_parameter() {
     let step = AdamWStep {
@@ -98,15 +108,6 @@ fn a_nan_or_infinite_gradient_shows_in_its_own_parameter_and_moments_alone() {
 /// moments as without a copy. 700 values end amid a block of eight bits.
 #[test]
 fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
-    let step = AdamWStep {
-        learning_rate: 1e-2,
-        beta1: 0.9,
-        beta2: 0.95,
-        epsilon: 1e-8,
-        weight_decay: 0.1,
-        grad_scale: 0.5,
-        step: 1,
-    };
     for (device_name, device) in device::for_tests() {
         if device_name == "wgpu" {
             continue;
@@ -120,8 +121,8 @@ fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
         let dtype = DType::BF16;
 
         let moments = || [zeros(), zeros()];
-        let (p, m, copy) = adamw_with_copy(tensor(1), tensor(2), moments(), Some(dtype), step);
-        let (plain, plain_m) = adamw(tensor(1), tensor(2), moments(), step);
+        let (p, m, copy) = adamw_with_copy(tensor(1), tensor(2), moments(), Some(dtype), STEP);
+        let (plain, plain_m) = adamw(tensor(1), tensor(2), moments(), STEP);
         let copy = copy.expect("it was asked for");
         assert_eq!(copy.dtype(), dtype, "{device_name}");
         assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
@@ -129,8 +130,8 @@ fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
         assert_eq!(m.map(host), plain_m.map(host), "{device_name}");
 
         let moments = || EightBitMoments::zeros(700, &device);
-        let (p, m, copy) = adamw_8bit_with_copy(tensor(1), tensor(2), moments(), Some(dtype), step);
-        let (plain, plain_m) = adamw_8bit(tensor(1), tensor(2), moments(), step);
+        let (p, m, copy) = adamw_8bit_with_copy(tensor(1), tensor(2), moments(), Some(dtype), STEP);
+        let (plain, plain_m) = adamw_8bit(tensor(1), tensor(2), moments(), STEP);
         let copy = copy.expect("it was asked for");
         assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
         assert_eq!(host(p), host(plain), "{device_name}");

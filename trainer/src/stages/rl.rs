@@ -2,8 +2,9 @@
 //!
 //! A set of steps samples a group of completions for each prompt, judges them, turns the rewards into
 //! advantages over the group, and takes the clipped policy gradient of the completions' tokens
-//! (`num_mini_batches` optimizer steps, each on a part of the set of samples, `num_iterations` times). The
-//! sampler is the model itself, so on the first of those steps the ratio to the sampling policy is 1; under `one_step_off_policy` the
+//! (`num_mini_batches` optimizer steps, each on a part of the set of samples, `num_iterations` times).
+//! The sampler is the model itself, so on the first of those steps the ratio to the sampling policy
+//! is 1; under `one_step_off_policy` the
 //! samples of a set are drawn while the last step of the set before trains, and the ratio is to the
 //! policy before that step.
 //!

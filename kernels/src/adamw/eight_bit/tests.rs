@@ -1,18 +1,9 @@
 use burn::tensor::TensorData;
 
 use super::*;
+use crate::adamw::tests::STEP;
 use crate::parity::{FEW_ROUNDINGS, distance, host, nans, norm, random};
 use crate::{adamw, device};
-
-const STEP: AdamWStep = AdamWStep {
-    learning_rate: 1e-2,
-    beta1: 0.9,
-    beta2: 0.95,
-    epsilon: 1e-8,
-    weight_decay: 0.1,
-    grad_scale: 0.5,
-    step: 1,
-};
 
 fn tensor(size: usize, seed: u64, spread: f64, device: &Device) -> Tensor<1> {
     let values: Vec<f64> = random(size, seed).map(|v| v * spread).collect();
