@@ -24,6 +24,7 @@ const PROCESSES: [&[&str]; 2] = [
         "linear::",
         "embedding::",
         "gated_mlp::",
+        "host_values::",
         "kv_cache::",
         "sampling::",
         "square_sum::",

@@ -17,6 +17,7 @@
 //! | [`square_sum()`] | Σ x², for the global gradient norm |
 //! | [`adamw()`] | one pass over parameter, gradient and moments |
 //! | [`adamw_8bit()`] | the same with moments of eight bits, block by block |
+//! | [`GradScale`] | the factor that clips a step's gradients, known to the device alone |
 //!
 //! This is the only crate with backend generics and device runtimes.
 #![warn(missing_docs)]
@@ -39,6 +40,7 @@ pub mod device;
 
 pub mod embedding;
 pub mod gated_mlp;
+mod host_values;
 pub mod kv_cache;
 pub mod linear;
 pub mod linear_logprobs;
@@ -52,13 +54,14 @@ pub mod sampling;
 mod segments;
 pub mod square_sum;
 
-pub use adamw::eight_bit::{EightBitMoments, adamw_8bit, adamw_8bit_with_copy};
-pub use adamw::{AdamWStep, adamw, adamw_with_copy};
+pub use adamw::eight_bit::{EightBitMoments, adamw_8bit};
+pub use adamw::{AdamWStep, GradScale, adamw};
 pub use attention::{AttentionOptions, attention};
 pub use choice::{KernelSet, UnknownKernelSet, with_kernel_set};
 pub use decode_linear::{DECODE_BLOCK, decode_linear};
 pub use embedding::embedding;
 pub use gated_mlp::{Activation, gated_mlp};
+pub use host_values::HostValues;
 pub use kv_cache::{CacheRows, LayerCache, decode_attention};
 pub use linear::linear;
 pub use linear_logprobs::{Logprobs, LogprobsOptions, linear_logprobs, weighted_logprobs};

@@ -11,6 +11,10 @@ pub enum KlEstimator {
     K2,
     /// exp(d) − d − 1: unbiased and never negative.
     K3,
+    /// The value of k1 with the gradient of k2, which is that of the divergence.
+    K1Plus,
+    /// The value of k3 with the gradient of k2.
+    K3Plus,
 }
 
 /// An estimate of KL(policy ‖ reference) of each token.
@@ -19,10 +23,15 @@ pub enum KlEstimator {
 /// - all: `[tokens]`
 pub fn kl(logprobs: Tensor<1>, reference_logprobs: Tensor<1>, estimator: KlEstimator) -> Tensor<1> {
     let difference = reference_logprobs - logprobs;
+    let k2 = || difference.clone().powi_scalar(2).div_scalar(2.0);
+    let k3 = || difference.clone().exp() - difference.clone() - 1.0;
+    let with_its_gradient = |value: Tensor<1>| value.detach() + (k2() - k2().detach());
     match estimator {
         KlEstimator::K1 => -difference,
-        KlEstimator::K2 => difference.powi_scalar(2).div_scalar(2.0),
-        KlEstimator::K3 => difference.clone().exp() - difference - 1.0,
+        KlEstimator::K2 => k2(),
+        KlEstimator::K3 => k3(),
+        KlEstimator::K1Plus => with_its_gradient(-difference.clone()),
+        KlEstimator::K3Plus => with_its_gradient(k3()),
     }
 }
 
@@ -39,10 +48,33 @@ mod tests {
             (KlEstimator::K1, -0.5),
             (KlEstimator::K2, 0.125),
             (KlEstimator::K3, 0.148_721_3),
+            (KlEstimator::K1Plus, -0.5),
+            (KlEstimator::K3Plus, 0.148_721_3),
         ] {
             let of = |value: f32| Tensor::<1>::from_floats([value], &device);
             let got: f32 = kl(of(-1.0), of(-0.5), estimator).into_scalar();
             assert!((got - want).abs() < 1e-6, "{estimator:?}: {got}");
+        }
+    }
+    #[test]
+    fn slopes_worked_by_hand() {
+        // By log p, of d = 0.5: 1, −d, 1 − e^d.
+        let device = Device::flex().autodiff();
+        for (estimator, want) in [
+            (KlEstimator::K1, 1.0),
+            (KlEstimator::K2, -0.5),
+            (KlEstimator::K3, -0.648_721_3),
+            (KlEstimator::K1Plus, -0.5),
+            (KlEstimator::K3Plus, -0.5),
+        ] {
+            let of = |value: f32| Tensor::<1>::from_floats([value], &device);
+            let logprob = of(-1.0).require_grad();
+            let gradients = kl(logprob.clone(), of(-0.5), estimator).backward();
+            let slope: f32 = logprob
+                .grad(&gradients)
+                .expect("it is a leaf")
+                .into_scalar();
+            assert!((slope - want).abs() < 1e-6, "{estimator:?}: {slope}");
         }
     }
 }

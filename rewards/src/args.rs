@@ -82,6 +82,17 @@ impl Args {
         }
     }
 
+    /// A number that is finite.
+    pub fn number(&mut self, key: &'static str) -> Result<Option<f64>, RewardError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(number) if number.is_finite() => Ok(Some(number)),
+            _ => Err(self.wrong(key, "a number", Some(&value))),
+        }
+    }
+
     /// One string or a list of them, at least one; numbers are taken as they are written.
     pub fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, RewardError> {
         let Some(value) = self.value(key) else {

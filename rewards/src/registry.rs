@@ -135,6 +135,15 @@ impl Registry {
             .ok_or_else(unknown)
     }
 
+    /// The function of a verifier that another one asks, whose arguments it takes from the same object.
+    pub(crate) fn function(
+        &self,
+        name: &str,
+        args: &mut Args,
+    ) -> Result<Box<dyn RewardFn>, RewardError> {
+        (self.constructor(name)?)(args)
+    }
+
     fn construct(&self, name: &str, args: &Value) -> Result<(Verifier, Args), RewardError> {
         let constructor = self.constructor(name)?;
         let mut args = Args::new(name, args);

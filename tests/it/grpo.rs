@@ -7,8 +7,8 @@ use losses::{
 };
 use model::CausalLm;
 use serde_json::Value;
-use trainer::forward::{Forward, Recompute, host_loss};
-use trainer::optimizer::{AdamW, GradientBuffer};
+use trainer::forward::{Forward, Recompute};
+use trainer::optimizer::{AdamW, GradientBuffer, StepOutcome};
 use trainer::recipe::{RawRecipe, StageName, for_stage};
 use trainer::rollout::{PolicyLossOptions, RolloutBatch, RolloutSequence};
 
@@ -152,14 +152,19 @@ fn four_optimizer_steps_follow_the_plain_computation() {
                     .into();
             }
             let mut gradients = GradientBuffer::default();
-            let mut loss = 0.0;
+            let mut losses = Vec::new();
             for batch in &mut batches {
                 let forward = Forward::new(&model, Recompute::Nothing);
                 let measured = batch.loss(&forward, &options);
-                loss += host_loss(&measured.loss);
                 forward.backward(&measured.loss, &mut gradients);
+                losses.push(measured.loss.inner());
             }
-            let norm = gradients.global_norm();
+            let (scale, values) = gradients.clip(losses, number("max_grad_norm"));
+            let StepOutcome {
+                loss,
+                grad_norm: norm,
+                ..
+            } = values.wait();
             let relative = |got: f64, key: &str| {
                 let want = want[key].as_f64().expect("a number");
                 (got - want).abs() / (want.abs() + 1e-3)
@@ -172,9 +177,8 @@ fn four_optimizer_steps_follow_the_plain_computation() {
                 relative(norm, "grad_norm") < 1e-4,
                 "{family} step {i}: norm {norm}"
             );
-            let scale = (number("max_grad_norm") / (norm + 1e-6)).min(1.0);
             let rate = number("learning_rate");
-            optimizer.step(&mut model, gradients, rate, scale, i as u64 + 1);
+            optimizer.step(&mut model, gradients, &scale, rate, i as u64 + 1);
         }
     }
 }
@@ -248,10 +252,10 @@ fn ten_steps_with_a_reference_are_trls() {
             let forward = Forward::new(&model, Recompute::Nothing);
             let measured = batch.loss(&forward, &options);
             let mut gradients = GradientBuffer::default();
-            let loss = host_loss(&measured.loss);
             forward.backward(&measured.loss, &mut gradients);
-            let norm = gradients.global_norm();
-            for (got, key) in [(loss, "loss"), (norm, "grad_norm")] {
+            let (scale, values) = gradients.clip(vec![measured.loss.inner()], 1.0);
+            let got = values.wait();
+            for (got, key) in [(got.loss, "loss"), (got.grad_norm, "grad_norm")] {
                 let want = want[key].as_f64().expect("a number");
                 let error = (got - want).abs() / (want.abs() + 1e-3);
                 assert!(
@@ -259,9 +263,8 @@ fn ten_steps_with_a_reference_are_trls() {
                     "{family} step {step}: {key} {got} for {want}"
                 );
             }
-            let scale = (1.0 / (norm + 1e-6)).min(1.0);
             let rate = settings["learning_rate"].as_f64().expect("a rate");
-            optimizer.step(&mut model, gradients, rate, scale, step as u64 + 1);
+            optimizer.step(&mut model, gradients, &scale, rate, step as u64 + 1);
         }
     }
 }

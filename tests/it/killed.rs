@@ -74,6 +74,8 @@ const STAGES: [Row; 5] = [
         data: prompts,
         settings: &[
             "one_step_off_policy=true",
+            "use_adaptive_entropy=true",
+            "entropy_target=9.0",
             "num_generations=4",
             "num_mini_batches=3",
             "max_completion_length=24",

@@ -478,7 +478,7 @@ fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
     let (data, conversations) = (prompts(&dir), conversations(&dir));
     let model = golden::model_dir("qwen2");
     let sft = format!("sft_data={}", text(&conversations));
-    let variants: [&[&str]; 11] = [
+    let variants: [&[&str]; 12] = [
         &["loss_type=dapo", "dynamic_sampling=3"],
         &[
             "loss_type=grpo",
@@ -489,6 +489,12 @@ fn every_policy_loss_trains_and_does_not_depend_on_how_a_step_is_cut() {
         &["loss_type=luspo", "entropy_coef=0.01"],
         &["loss_type=cispo", "epsilon_high=5.0"],
         &["loss_type=sapo", "kl_estimator=k2", "beta=0.1"],
+        &[
+            "use_adaptive_entropy=true",
+            "entropy_target=9.0",
+            "kl_estimator=k3+",
+            "beta=0.1",
+        ],
         &["loss_type=rloo", "beta=0.1", "normalize_advantages=true"],
         &[
             "loss_type=dapo",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Gradients, Tensor, TensorData};
-use kernels::{AdamWStep, EightBitMoments};
+use kernels::{AdamWStep, EightBitMoments, GradScale, HostValues};
 use model::checkpoint::TensorFile;
 use model::{CausalLm, Copies, parameter_name};
 
@@ -29,19 +29,71 @@ impl GradientBuffer {
         });
     }
 
-    /// √(Σ g²) over all parameters: one read from the device.
-    pub fn global_norm(&self) -> f64 {
-        if self.by_name.is_empty() {
-            return 0.0;
-        }
+    /// What a step multiplies these gradients by, so that their norm is `max_norm` at most (0: as they
+    /// are), and what the host is told of it. Nothing is waited for. The step is left out where the norm
+    /// or one of the losses is not finite.
+    ///
+    /// # Shapes
+    /// - losses: `[1]` each
+    pub fn clip(&self, losses: Vec<Tensor<1>>, max_norm: f64) -> (GradScale, StepValues) {
         let squares = self.by_name.values().cloned().map(kernels::square_sum);
-        let squares = model::host_values(Tensor::cat(squares.collect(), 0));
-        squares.into_iter().map(f64::from).sum::<f64>().sqrt()
+        let squares: Vec<Tensor<1>> = squares.collect();
+        let num_squares = squares.len();
+        let values: Vec<Tensor<1>> = squares.into_iter().chain(losses).collect();
+        let values = Tensor::cat(values, 0);
+        let scale = GradScale::clip(values.clone(), num_squares, max_norm);
+        let values = HostValues::of(Tensor::cat(vec![scale.factor(), values], 0));
+        let values = StepValues {
+            values,
+            num_squares,
+        };
+        (scale, values)
     }
 
     /// The gradients by Hugging Face name.
     pub fn by_name(&self) -> &BTreeMap<String, Tensor<1>> {
         &self.by_name
+    }
+}
+
+/// What the host is told of a step, on its way there.
+pub struct StepValues {
+    /// The factor, the square sums of the gradients, the losses.
+    values: HostValues,
+    num_squares: usize,
+}
+
+/// A step as the host sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOutcome {
+    /// The sum of the micro-batches' losses.
+    pub loss: f64,
+    /// √(Σ g²) over all parameters, before clipping.
+    pub grad_norm: f64,
+    /// Whether the optimizer took it: not where something is NaN or infinite.
+    pub is_taken: bool,
+}
+
+impl StepOutcome {
+    /// Of a step that had no loss.
+    pub const NOTHING: StepOutcome = StepOutcome {
+        loss: 0.0,
+        grad_norm: 0.0,
+        is_taken: true,
+    };
+}
+
+impl StepValues {
+    /// The values, once the gradients are there.
+    pub fn wait(self) -> StepOutcome {
+        let values = self.values.wait();
+        let (squares, losses) = values[1..].split_at(self.num_squares);
+        let sum = |values: &[f32]| values.iter().copied().map(f64::from).sum::<f64>();
+        StepOutcome {
+            loss: sum(losses),
+            grad_norm: sum(squares).sqrt(),
+            is_taken: values[0] >= 0.0,
+        }
     }
 }
 
@@ -112,13 +164,13 @@ impl AdamW {
         }
     }
 
-    /// One step, in place. `grad_scale` clips: it multiplies every gradient.
+    /// One step, in place.
     pub fn step(
         &mut self,
         model: &mut CausalLm,
         gradients: GradientBuffer,
+        scale: &GradScale,
         learning_rate: f64,
-        grad_scale: f64,
         step: u64,
     ) {
         let mut stepper = Stepper {
@@ -127,13 +179,13 @@ impl AdamW {
             copies: model.take_copies(),
             moments: &mut self.moments,
             optim: self.settings.optim,
+            scale,
             step: AdamWStep {
                 learning_rate,
                 beta1: self.settings.adam_beta1,
                 beta2: self.settings.adam_beta2,
                 epsilon: self.settings.adam_epsilon,
                 weight_decay: self.settings.weight_decay,
-                grad_scale,
                 step,
             },
         };
@@ -271,6 +323,7 @@ struct Stepper<'a> {
     copies: Copies,
     moments: &'a mut BTreeMap<String, Moments>,
     optim: Optim,
+    scale: &'a GradScale,
     step: AdamWStep,
 }
 
@@ -300,12 +353,12 @@ impl ModuleMapper for Stepper<'_> {
         let (flat, moments, copy) = match moments {
             Moments::Float32(moments) => {
                 let (flat, moments, copy) =
-                    kernels::adamw_with_copy(flat, gradient, moments, copied, self.step);
+                    kernels::adamw(flat, gradient, moments, copied, self.scale, self.step);
                 (flat, Moments::Float32(moments), copy)
             }
             Moments::EightBit(moments) => {
                 let (flat, moments, copy) =
-                    kernels::adamw_8bit_with_copy(flat, gradient, moments, copied, self.step);
+                    kernels::adamw_8bit(flat, gradient, moments, copied, self.scale, self.step);
                 (flat, Moments::EightBit(moments), copy)
             }
         };
@@ -365,6 +418,7 @@ mod tests {
             raw.set(Some(StageName::Sft), &format!("optim={optim}"));
             let recipe = for_stage(&raw, StageName::Sft).expect("the recipe is sound");
             let device = Device::flex().autodiff();
+            let one = GradScale::of(1.0, &Device::flex());
             let mut model = CausalLm::random(config.clone(), 1, 0.02, &device, DType::BF16);
             model.keep_copies();
             let mut optimizer = AdamW::new(&recipe.optimizer);
@@ -377,7 +431,7 @@ mod tests {
                 let gradients = GradientBuffer {
                     by_name: by_name.collect(),
                 };
-                optimizer.step(&mut model, gradients, 0.1, 1.0, step);
+                optimizer.step(&mut model, gradients, &one, 0.1, step);
                 assert_eq!(fresh_copies(&model), [8, 8], "{optim}");
                 model.set_copies(before);
                 assert_eq!(fresh_copies(&model), [0, 8], "{optim}");

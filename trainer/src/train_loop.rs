@@ -17,10 +17,10 @@ use telemetry::{Event, EventLog, Fields, RunDir, SampleLog, Scalar};
 use crate::TrainError;
 use crate::best::BestTracker;
 use crate::control::{Next, Requests};
-use crate::forward::{Forward, Recompute, host_loss};
+use crate::forward::{Forward, Recompute};
 use crate::going_back::Target;
 use crate::monitor::{Alerts, LatestSystem, Observation, Part, StepMeter, Throughput, Utilization};
-use crate::optimizer::{AdamW, GradientBuffer};
+use crate::optimizer::{AdamW, GradientBuffer, StepOutcome};
 use crate::recipe::{OnNonfinite, Recipe};
 use crate::say;
 use crate::schedule::Schedule;
@@ -368,32 +368,34 @@ impl Training {
         let should_stop = || interrupter.should_stop();
         let next = || stage.next_step(step, &self.model, meter, &should_stop);
         let batches = meter.time(Part::Data, next)?;
-        let mut gradients = GradientBuffer::default();
-        let mut loss = 0.0;
-        let grad_norm = meter.time(Part::ForwardBackward, || {
+        let learning_rate = schedule.learning_rate(step);
+        let max_norm = self.recipe.optimizer.max_grad_norm;
+        let (optimizer, model) = (&mut self.optimizer, &mut self.model);
+        let recompute = self.recompute;
+        let StepOutcome {
+            loss,
+            grad_norm,
+            is_taken,
+        } = meter.time(Part::ForwardBackward, || {
+            let mut gradients = GradientBuffer::default();
+            let mut losses = Vec::new();
             for batch in &batches {
-                let forward = Forward::new(&self.model, self.recompute).metered(meter);
-                if let Some(batch_loss) = stage.loss(&forward, batch) {
-                    loss += host_loss(&batch_loss);
-                    forward.backward(&batch_loss, &mut gradients);
+                let forward = Forward::new(model, recompute).metered(meter);
+                if let Some(loss) = stage.loss(&forward, batch) {
+                    forward.backward(&loss, &mut gradients);
+                    losses.push(loss.inner());
                 }
             }
-            gradients.global_norm()
-        });
-        let learning_rate = schedule.learning_rate(step);
-        let finite = loss.is_finite() && grad_norm.is_finite();
-        if finite {
-            let clip = self.recipe.optimizer.max_grad_norm;
-            // As torch.nn.utils.clip_grad_norm_.
-            let grad_scale = match clip > 0.0 {
-                true => (clip / (grad_norm + 1e-6)).min(1.0),
-                false => 1.0,
-            };
-            let (optimizer, model) = (&mut self.optimizer, &mut self.model);
+            if losses.is_empty() {
+                return StepOutcome::NOTHING;
+            }
+            // On a GPU the optimizer is enqueued before the norm is known here.
+            let (scale, values) = gradients.clip(losses, max_norm);
             meter.time(Part::Optimizer, || {
-                optimizer.step(model, gradients, learning_rate, grad_scale, step);
+                optimizer.step(model, gradients, &scale, learning_rate, step);
             });
-        }
+            values.wait()
+        });
         let event = event::Step {
             step,
             loss: Scalar(loss),
@@ -402,7 +404,7 @@ impl Training {
             tokens_per_second: Scalar(f64::NAN),
             fields: stage.metrics(),
         };
-        if finite {
+        if is_taken {
             return Ok(event);
         }
         let (what, value) = match loss.is_finite() {

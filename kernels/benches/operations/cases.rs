@@ -408,10 +408,11 @@ fn small_cases(device: &Device, tokens: usize, cases: &mut Vec<Case>) {
     adamw_case(device, count, None, cases);
     let full = |value: f64| Tensor::<1>::full([count], value, (device, DType::F32));
     let (p, g) = (full(1.0), full(0.1));
+    let scale = GradScale::of(1.0, device);
     let state = RefCell::new(Some((p, EightBitMoments::zeros(count, device))));
     let (fused, reference) = either_way(move || {
         let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-        let (p, moments) = adamw_8bit(p, g.clone(), moments, STEP);
+        let (p, moments, _) = adamw_8bit(p, g.clone(), moments, None, &scale, STEP);
         let result = first(p.clone());
         *state.borrow_mut() = Some((p, moments));
         vec![result]
@@ -440,17 +441,17 @@ const STEP: AdamWStep = AdamWStep {
     beta2: 0.999,
     epsilon: 1e-8,
     weight_decay: 0.01,
-    grad_scale: 1.0,
     step: 1,
 };
 
 fn adamw_case(device: &Device, count: usize, copy: Option<DType>, cases: &mut Vec<Case>) {
     let full = |value: f64| Tensor::<1>::full([count], value, (device, DType::F32));
     let g = full(0.1);
+    let scale = GradScale::of(1.0, device);
     let state = RefCell::new(Some((full(1.0), [full(0.0), full(0.0)])));
     let (fused, reference) = either_way(move || {
         let (p, moments) = state.borrow_mut().take().expect("the state is put back");
-        let (p, moments, copy) = adamw_with_copy(p, g.clone(), moments, copy, STEP);
+        let (p, moments, copy) = adamw(p, g.clone(), moments, copy, &scale, STEP);
         let result = first(copy.unwrap_or_else(|| p.clone()));
         *state.borrow_mut() = Some((p, moments));
         vec![result]

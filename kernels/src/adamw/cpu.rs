@@ -16,6 +16,7 @@ impl AdamWOps for Flex {
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (
@@ -24,6 +25,11 @@ impl AdamWOps for Flex {
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
+        let factor = values(&scale)[0];
+        if factor < 0.0 {
+            let copy = copied(&parameter, copy);
+            return (parameter, first, second, copy);
+        }
         let grad = contiguous(grad);
         let [mut parameter, mut first, mut second] = [parameter, first, second].map(whole);
         let factors = Factors::of(step);
@@ -37,7 +43,7 @@ impl AdamWOps for Flex {
                 vectorized!({
                     let moments = first.iter_mut().zip(second);
                     for ((p, (m, v)), g) in parameter.iter_mut().zip(moments).zip(grad) {
-                        [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
+                        [*p, *m, *v] = factors.update(*p, *g * factor, [*m, *v]);
                     }
                 });
             });

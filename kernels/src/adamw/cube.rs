@@ -14,6 +14,7 @@ impl AdamWOps for CubeBackend {
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (
@@ -38,6 +39,7 @@ impl AdamWOps for CubeBackend {
             first.clone().into_buffer_arg(),
             second.clone().into_buffer_arg(),
             rounded.clone().into_buffer_arg(),
+            scale.into_buffer_arg(),
             count,
             factors.decay,
             factors.step_size,
@@ -47,7 +49,6 @@ impl AdamWOps for CubeBackend {
             factors.rest1,
             factors.rest2,
             factors.epsilon,
-            factors.grad_scale,
             element(&parameter),
             element(&grad),
             element(&rounded),
@@ -64,6 +65,7 @@ fn update<P: Float, G: Float, C: Float>(
     first: &mut [P],
     second: &mut [P],
     copy: &mut [C],
+    scale: &[f32],
     count: usize,
     decay: f32,
     step_size: f32,
@@ -73,22 +75,25 @@ fn update<P: Float, G: Float, C: Float>(
     rest1: f32,
     rest2: f32,
     epsilon: f32,
-    grad_scale: f32,
     #[define(P)] _parameter_element: ElemType,
     #[define(G)] _grad_element: ElemType,
     #[define(C)] _copy_element: ElemType,
     #[comptime] copies: bool,
 ) {
     let i = ABSOLUTE_POS;
+    let factor = scale[0];
     if i < count {
-        let g = f32::cast_from(grad[i]) * grad_scale;
-        let m = beta1 * f32::cast_from(first[i]) + rest1 * g;
-        let v = beta2 * f32::cast_from(second[i]) + rest2 * (g * g);
-        let denominator = v.sqrt() / root_correction + epsilon;
-        let p = decay * f32::cast_from(parameter[i]) - step_size * (m / denominator);
-        first[i] = P::cast_from(m);
-        second[i] = P::cast_from(v);
-        parameter[i] = P::cast_from(p);
+        let mut p = f32::cast_from(parameter[i]);
+        if factor >= 0.0f32 {
+            let g = f32::cast_from(grad[i]) * factor;
+            let m = beta1 * f32::cast_from(first[i]) + rest1 * g;
+            let v = beta2 * f32::cast_from(second[i]) + rest2 * (g * g);
+            let denominator = v.sqrt() / root_correction + epsilon;
+            p = decay * p - step_size * (m / denominator);
+            first[i] = P::cast_from(m);
+            second[i] = P::cast_from(v);
+            parameter[i] = P::cast_from(p);
+        }
         if comptime!(copies) {
             copy[i] = C::cast_from(p);
         }

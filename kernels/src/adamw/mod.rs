@@ -5,6 +5,7 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod eight_bit;
+mod grad_scale;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor};
 use burn_backend::Shape;
 
+pub use grad_scale::GradScale;
 pub use reference::adamw as adamw_reference;
 
 /// The numbers of one step, the same for every parameter.
@@ -28,40 +30,26 @@ pub struct AdamWStep {
     pub epsilon: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// What the gradient is multiplied by first: 1, or less where the global norm is clipped.
-    pub grad_scale: f64,
     /// Steps taken including this one, from 1.
     pub step: u64,
 }
 
-/// A parameter and its moments after one step.
+/// A parameter and its moments after one step, and, where `copy` is asked for, the new parameter rounded
+/// to it, as a cast would: what a forward pass in half precision multiplies by. On GPUs all is written
+/// in one pass.
 ///
 /// # Shapes
-/// - all four: the parameter's
+/// - all: the parameter's
 pub fn adamw<const D: usize>(
     parameter: Tensor<D>,
     grad: Tensor<D>,
     moments: [Tensor<D>; 2],
-    step: AdamWStep,
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let (parameter, moments, _) = adamw_with_copy(parameter, grad, moments, None, step);
-    (parameter, moments)
-}
-
-/// As [`adamw`], and the parameter after it rounded to `copy`, as a cast would: what a forward pass in
-/// half precision multiplies by. On GPUs it is written in the same pass.
-///
-/// # Shapes
-/// - all: the parameter's
-pub fn adamw_with_copy<const D: usize>(
-    parameter: Tensor<D>,
-    grad: Tensor<D>,
-    moments: [Tensor<D>; 2],
     copy: Option<DType>,
+    scale: &GradScale,
     step: AdamWStep,
 ) -> (Tensor<D>, [Tensor<D>; 2], Option<Tensor<D>>) {
     if !crate::choice::fused(&parameter) {
-        let (parameter, moments) = reference::adamw(parameter, grad, moments, step);
+        let (parameter, moments) = reference::adamw(parameter, grad, moments, scale, step);
         let rounded = copy.map(|dtype| parameter.clone().cast(dtype));
         return (parameter, moments, rounded);
     }
@@ -71,6 +59,7 @@ pub fn adamw_with_copy<const D: usize>(
         grad.into_dispatch(),
         first.into_dispatch(),
         second.into_dispatch(),
+        scale.values().into_dispatch(),
         copy,
         step,
     );
@@ -86,7 +75,7 @@ pub fn adamw_with_copy<const D: usize>(
 pub(crate) trait AdamWOps: Backend {
     /// The parameter and both moments, in place where nothing else holds them, and the copy, which is as
     /// [`copy_shape`] says.
-    #[fusion(meta = |parameter, _grad, first, second, copy, _step| {
+    #[fusion(meta = |parameter, _grad, first, second, _scale, copy, _step| {
         let shape = crate::adamw::copy_shape(*copy, &parameter.shape);
         let dtype = copy.unwrap_or(burn_backend::DType::F32);
         let copy = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
@@ -97,6 +86,7 @@ pub(crate) trait AdamWOps: Backend {
         grad: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (
@@ -126,14 +116,12 @@ pub(crate) struct Factors {
     pub(crate) rest1: f32,
     pub(crate) rest2: f32,
     pub(crate) epsilon: f32,
-    pub(crate) grad_scale: f32,
 }
 
 impl Factors {
-    /// A parameter and its moments, from itself, its gradient and the moments before.
+    /// A parameter and its moments, from itself, its clipped gradient and the moments before.
     #[inline(always)]
     pub(crate) fn update(self, parameter: f32, grad: f32, [first, second]: [f32; 2]) -> [f32; 3] {
-        let grad = grad * self.grad_scale;
         let first = self.beta1 * first + self.rest1 * grad;
         let second = self.beta2 * second + self.rest2 * (grad * grad);
         let denominator = second.sqrt() / self.root_correction + self.epsilon;
@@ -153,7 +141,6 @@ impl Factors {
             rest1: (1.0 - step.beta1) as f32,
             rest2: (1.0 - step.beta2) as f32,
             epsilon: step.epsilon as f32,
-            grad_scale: step.grad_scale as f32,
         }
     }
 }

@@ -1,9 +1,9 @@
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::eight_bit::{EightBitMoments, adamw_8bit, adamw_8bit_with_copy};
+use super::eight_bit::{EightBitMoments, adamw_8bit};
 use super::*;
-use crate::device;
 use crate::parity::{FEW_ROUNDINGS, distance, float32, host, nans, norm, random};
+use crate::{KernelSet, device, square_sum, with_kernel_set};
 
 pub(super) const STEP: AdamWStep = AdamWStep {
     learning_rate: 1e-2,
@@ -11,7 +11,6 @@ pub(super) const STEP: AdamWStep = AdamWStep {
     beta2: 0.95,
     epsilon: 1e-8,
     weight_decay: 0.1,
-    grad_scale: 0.5,
     step: 1,
 };
 
@@ -23,7 +22,6 @@ fn adamw_is_its_reference_and_decays_every_parameter() {
         beta2: 0.95,
         epsilon: 1e-8,
         weight_decay: 0.5,
-        grad_scale: 0.3,
         step: 3,
     };
     for (device_name, device) in device::for_tests() {
@@ -33,9 +31,10 @@ fn adamw_is_its_reference_and_decays_every_parameter() {
         };
         let inputs = || (tensor(1), tensor(2), [tensor(3), tensor(4)]);
         let (p, g, m) = inputs();
-        let (got, got_moments) = adamw(p, g, m, step);
+        let scale = GradScale::of(0.3, &device);
+        let (got, got_moments, _) = adamw(p, g, m, None, &scale, step);
         let (p, g, m) = inputs();
-        let (want, want_moments) = adamw_reference(p, g, m, step);
+        let (want, want_moments) = adamw_reference(p, g, m, &scale, step);
         let pairs = [(got, want)]
             .into_iter()
             .chain(got_moments.into_iter().zip(want_moments));
@@ -61,11 +60,11 @@ fn a_tensor_that_something_else_holds_is_not_written() {
             beta2: 0.95,
             epsilon: 1e-8,
             weight_decay: 0.0,
-            grad_scale: 1.0,
             step: 1,
         };
         let moments = [moment.clone(), moment.clone()];
-        let (after, _) = adamw(held.clone(), tensor(1.0), moments, step);
+        let one = GradScale::of(1.0, &device);
+        let (after, ..) = adamw(held.clone(), tensor(1.0), moments, None, &one, step);
         assert_ne!(host(after)[0], 1.0, "{device_name}");
         assert_eq!(host(held), [1.0; 70], "{device_name}");
         assert_eq!(host(moment), [0.5; 70], "{device_name}");
@@ -81,7 +80,6 @@ fn a_nan_or_infinite_gradient_shows_in_its_own_parameter_and_moments_alone() {
         beta2: 0.95,
         epsilon: 1e-8,
         weight_decay: 0.1,
-        grad_scale: 0.5,
         step: 2,
     };
     for (device_name, device) in device::for_tests() {
@@ -90,7 +88,9 @@ fn a_nan_or_infinite_gradient_shows_in_its_own_parameter_and_moments_alone() {
         grad[290] = f64::NEG_INFINITY;
         let ones = || float32(&[1.0; 300], [300], &device);
         let grad = float32(&grad, [300], &device);
-        let (parameter, moments) = adamw(ones(), grad, [ones(), ones()], step);
+        let half = GradScale::of(0.5, &device);
+        let moments = [ones(), ones()];
+        let (parameter, moments, _) = adamw(ones(), grad, moments, None, &half, step);
         assert_eq!(nans(&host(parameter)), [5, 290], "{device_name}");
         let [first, second] = moments.map(host);
         assert_eq!(nans(&first), [5], "{device_name}");
@@ -118,11 +118,11 @@ fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
         };
         let zeros = || Tensor::<1>::zeros([700], (&device, DType::F32));
         let bits = |x: Tensor<1>| x.into_data().as_bytes().to_vec();
-        let dtype = DType::BF16;
+        let (dtype, half) = (DType::BF16, GradScale::of(0.5, &device));
 
         let moments = || [zeros(), zeros()];
-        let (p, m, copy) = adamw_with_copy(tensor(1), tensor(2), moments(), Some(dtype), STEP);
-        let (plain, plain_m) = adamw(tensor(1), tensor(2), moments(), STEP);
+        let (p, m, copy) = adamw(tensor(1), tensor(2), moments(), Some(dtype), &half, STEP);
+        let (plain, plain_m, _) = adamw(tensor(1), tensor(2), moments(), None, &half, STEP);
         let copy = copy.expect("it was asked for");
         assert_eq!(copy.dtype(), dtype, "{device_name}");
         assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
@@ -130,8 +130,8 @@ fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
         assert_eq!(m.map(host), plain_m.map(host), "{device_name}");
 
         let moments = || EightBitMoments::zeros(700, &device);
-        let (p, m, copy) = adamw_8bit_with_copy(tensor(1), tensor(2), moments(), Some(dtype), STEP);
-        let (plain, plain_m) = adamw_8bit(tensor(1), tensor(2), moments(), STEP);
+        let (p, m, copy) = adamw_8bit(tensor(1), tensor(2), moments(), Some(dtype), &half, STEP);
+        let (plain, plain_m, _) = adamw_8bit(tensor(1), tensor(2), moments(), None, &half, STEP);
         let copy = copy.expect("it was asked for");
         assert_eq!(bits(copy), bits(p.clone().cast(dtype)), "{device_name}");
         assert_eq!(host(p), host(plain), "{device_name}");
@@ -140,6 +140,51 @@ fn a_copy_in_half_precision_is_a_cast_of_the_new_parameter() {
             (m.codes.into_data(), plain_m.codes.into_data()),
         ] {
             assert_eq!(m.as_bytes(), plain_m.as_bytes(), "{device_name}");
+        }
+    }
+}
+
+/// By both optimizers, on the operations and the reference: the same bits as before, and the copy of the
+/// parameter that is still there.
+#[test]
+fn a_step_that_is_left_out_changes_nothing() {
+    for (device_name, device) in device::for_tests() {
+        let tensor = |seed: u64| {
+            let values: Vec<f64> = random(700, seed).map(|v| v * v).collect();
+            float32(&values, [700], &device)
+        };
+        let mut grad: Vec<f64> = random(700, 9).collect();
+        grad[3] = f64::NAN;
+        let grad = || float32(&grad, [700], &device);
+        let copy = (device_name != "wgpu").then_some(DType::BF16);
+        let is_cast = |copy: Option<Tensor<1>>| {
+            copy.is_none_or(|copy| host(copy) == host(tensor(1).cast(DType::BF16)))
+        };
+        let taken = GradScale::of(0.5, &device);
+        let left_out = GradScale::clip(square_sum(grad()), 1, 1.0);
+        for set in [KernelSet::Fused, KernelSet::Reference] {
+            with_kernel_set(set, || {
+                let moments = [tensor(2), tensor(3)];
+                let (p, [m, v], copy) = adamw(tensor(1), grad(), moments, copy, &left_out, STEP);
+                assert_eq!(host(p), host(tensor(1)), "{set} on {device_name}");
+                assert_eq!(host(m), host(tensor(2)), "{set} on {device_name}");
+                assert_eq!(host(v), host(tensor(3)), "{set} on {device_name}");
+                assert!(is_cast(copy), "{set} on {device_name}");
+            });
+            with_kernel_set(set, || {
+                let moments = EightBitMoments::zeros(700, &device);
+                let (_, moments, _) = adamw_8bit(tensor(1), tensor(2), moments, None, &taken, STEP);
+                let before = moments.clone();
+                let (p, after, copy) =
+                    adamw_8bit(tensor(1), grad(), moments, copy, &left_out, STEP);
+                assert_eq!(host(p), host(tensor(1)), "{set} on {device_name}");
+                assert!(is_cast(copy), "{set} on {device_name}");
+                let data = |moments: EightBitMoments| {
+                    [moments.codes.into_data(), moments.scales.into_data()]
+                        .map(|data| data.as_bytes().to_vec())
+                };
+                assert_eq!(data(after), data(before), "{set} on {device_name}");
+            });
         }
     }
 }

@@ -14,12 +14,14 @@
 //! | `length` | 1 from `min` to `max`, falling outside | `min`, `max`, `unit` (`tokens`, `words`, `chars`), `decay` |
 //! | `max_length`, `up_to_max_length` | closeness to a number of tokens | `ground_truth`, `scale` |
 //! | `soft_overlong` | 0, falling to −1 over the last `cache` tokens allowed | `cache` |
+//! | `cosine_scaled` | for what `of` finds right 1 falling to 0.5 with the length, for what is wrong −1 rising to −0.5 | `of` (`number_match`), its args, `threshold`, `max_length`, `max_value_correct`, `min_value_correct`, `min_value_wrong`, `max_value_wrong` |
 //! | `repetition` | 0, falling to −1 with the share of word n-grams that repeat | `ngram_size` (3) |
 //!
 //! A right answer is `args.ground_truth` (or `reference`, `answer`; a list means any of them), otherwise the
 //! attempt's own reference; without either the reward is `None`.
 
 mod answer;
+mod cosine;
 mod format;
 mod length;
 mod repetition;
@@ -34,6 +36,7 @@ pub(crate) fn register(registry: &mut Registry) {
     format::register(registry);
     length::register(registry);
     repetition::register(registry);
+    cosine::register(registry);
 }
 
 /// The right answers: those of the args, or the attempt's own reference.

@@ -8,7 +8,7 @@ use model::CausalLm;
 use telemetry::Clock;
 
 use super::StagePlan;
-use crate::forward::{Forward, host_loss};
+use crate::forward::Forward;
 use crate::optimizer::{AdamW, GradientBuffer};
 use crate::recipe::OptimizerSettings;
 
@@ -71,12 +71,12 @@ pub fn step_time(
         let mut gradients = GradientBuffer::default();
         let forward = Forward::new(&model, plan.job.recompute);
         let (loss, _) = forward.weighted_logprobs(&batch, &weights, 1.0);
-        host_loss(&loss);
         forward.backward(&loss, &mut gradients);
-        // The norm is read back, so all that comes before it is done.
-        gradients.global_norm();
+        let (scale, values) = gradients.clip(vec![loss.inner()], settings.max_grad_norm);
+        // All that comes before the norm is done.
+        values.wait();
         let passed = clock.elapsed();
-        optimizer.step(&mut model, gradients, 0.0, 1.0, step);
+        optimizer.step(&mut model, gradients, &scale, 0.0, step);
         let some = model.parameters().pop_first();
         some.map(|(_, parameter)| model::host_values(kernels::square_sum(parameter)));
         time = StepTime {

@@ -293,12 +293,16 @@ impl Items<'_> {
             return;
         }
         let (tied, table) = (job.config.tie_word_embeddings, 4 * job.counts.embedding);
-        let block = self.block_gradients();
         let layers = job.config.num_hidden_layers as u64;
-        let blocks = |count: u64| -> Vec<[u64; 2]> {
-            let all = block.iter().map(|[size, n]| [*size, n * count]);
-            all.collect()
+        let keeps = job.recompute == Recompute::Nothing;
+        // Of a pass whose gradients join the sum at its end, those of copies are as the copies are.
+        let number = if job.copies { self.number() } else { 4 };
+        let [block, block_of_pass] = [4, number].map(|number| self.block_gradients(number));
+        let times = |block: &[[u64; 2]], count: u64| -> Vec<[u64; 2]> {
+            block.iter().map(|[size, n]| [*size, n * count]).collect()
         };
+        let blocks = |count: u64| times(&block, count);
+        let passing = |count: u64| times(&block_of_pass, count);
         // Of the head alone, so often, and of all parameters.
         let head = u64::from(job.trains_head());
         let outside = |count: u64| vec![[table, count * head]];
@@ -307,7 +311,7 @@ impl Items<'_> {
         let norm = 4 * widths(&job.config)[0];
         let whole = || [blocks(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
         let accumulates = job.work.passes() > 1;
-        let keeps = job.recompute == Recompute::Nothing;
+        let of_pass = || [passing(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
         let name = "gradients, float32";
         self.add_held(Held::Step, name, Place::Device, |moment| match moment {
             Moment::Sampling | Moment::Save | Moment::Scoring | Moment::Answering => Vec::new(),
@@ -319,11 +323,12 @@ impl Items<'_> {
             Moment::LastBlock if accumulates => whole(),
             Moment::LastBlock => outside(1),
             Moment::FirstBlock if accumulates && keeps => {
-                [whole(), blocks(layers - 1), outside(1)].concat()
+                [whole(), passing(layers - 1), outside(1)].concat()
             }
             Moment::FirstBlock if accumulates => whole(),
+            Moment::FirstBlock if keeps => [passing(layers - 1), outside(1)].concat(),
             Moment::FirstBlock => [blocks(layers - 1), outside(1)].concat(),
-            Moment::Embedding if accumulates && keeps => [whole(), whole()].concat(),
+            Moment::Embedding if accumulates && keeps => [whole(), of_pass()].concat(),
             Moment::Embedding => whole(),
         });
         let name = "second gradient of the embedding";
@@ -360,14 +365,14 @@ impl Items<'_> {
             false => "activations of one block",
         };
         let largest = 4 * self.largest_trained();
-        let gradients: u64 = self.block_gradients().iter().map(|[a, b]| a * b).sum();
+        let gradients: u64 = self.block_gradients(4).iter().map(|[a, b]| a * b).sum();
         // At its end a block has its gradients and hardly any activations; in its feed-forward part,
         // all activations and one gradient.
         let middle = |count: u64| {
             let passing = [[number * tokens * inner, 2], [residual, 1], [largest, 1]];
             [blocks(count), passing.to_vec()].concat()
         };
-        let end = || [self.block_gradients(), vec![[largest, 1], [residual, 3]]].concat();
+        let end = || [self.block_gradients(4), vec![[largest, 1], [residual, 3]]].concat();
         let size = |parts: &[[u64; 2]]| parts.iter().map(|[a, b]| a * b).sum::<u64>();
         let ends_larger = gradients > 0 && size(&end()) > size(&middle(1));
         let end = if ends_larger { end() } else { middle(1) };
@@ -467,12 +472,15 @@ impl Items<'_> {
         self.job.compute.num_bytes() as u64
     }
 
-    /// The gradients of one block, matrix by matrix.
-    fn block_gradients(&self) -> Vec<[u64; 2]> {
+    /// The gradients of one block, tensor by tensor, those of matrices in numbers of so many bytes.
+    fn block_gradients(&self, number: u64) -> Vec<[u64; 2]> {
         let trained = self.job.trained == Trained::All;
         let tensors = self.job.config.expected_tensors().into_iter();
         let block = tensors.filter(|t| trained && t.name.starts_with("model.layers.0."));
-        block.map(|t| [4 * t.num_elements() as u64, 1]).collect()
+        let bytes = |matrix: bool| if matrix { number } else { 4 };
+        block
+            .map(|t| [bytes(t.shape.len() == 2) * t.num_elements() as u64, 1])
+            .collect()
     }
 
     /// The largest matrix of a block whose gradient is made at once.

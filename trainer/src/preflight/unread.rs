@@ -4,16 +4,24 @@ use crate::recipe::{
     StageSettings, for_stage,
 };
 
-/// A key of a loss.
+/// A key that not every recipe reads.
 struct Row {
     key: &'static str,
     is_set: bool,
     is_read: bool,
-    /// Which losses read it.
-    losses: &'static str,
+    reader: Reader,
 }
 
-/// Adds the keys with another value than their default's that no loss of the recipe reads.
+/// What reads a key.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// These losses.
+    Losses(&'static str),
+    /// Whatever the loss, where this is true.
+    Switch(&'static str),
+}
+
+/// Adds the keys with another value than their default's that nothing in the recipe reads.
 pub fn unread_keys(findings: &mut Findings, settings: &StageSettings) {
     let (rows, loss_type) = match settings {
         StageSettings::Po(po) => {
@@ -24,28 +32,29 @@ pub fn unread_keys(findings: &mut Findings, settings: &StageSettings) {
         StageSettings::Cpt(_) | StageSettings::Sft(_) => return,
     };
     for row in rows.into_iter().filter(|row| row.is_set && !row.is_read) {
-        let problem = format!(
-            "{} is set, and nothing reads it: loss_type is {loss_type}",
-            row.key
-        );
-        let hint = format!("it is for {}: set loss_type, or leave it out", row.losses);
+        let (why, hint) = match row.reader {
+            Reader::Losses(losses) => (
+                format!("loss_type is {loss_type}"),
+                format!("it is for {losses}: set loss_type, or leave it out"),
+            ),
+            Reader::Switch(switch) => (
+                format!("{switch} is false"),
+                format!("set {switch} = true, or leave it out"),
+            ),
+        };
+        let problem = format!("{} is set, and nothing reads it: {why}", row.key);
         findings.warn(problem, hint);
     }
 }
 
 impl Row {
-    fn new(
-        key: &'static str,
-        [value, default]: [f64; 2],
-        is_read: bool,
-        losses: &'static str,
-    ) -> Self {
+    fn new(key: &'static str, [value, default]: [f64; 2], is_read: bool, reader: Reader) -> Self {
         let is_set = value != default;
         Row {
             key,
             is_set,
             is_read,
-            losses,
+            reader,
         }
     }
 }
@@ -57,7 +66,8 @@ fn preference_rows(po: &PoSettings) -> Vec<Row> {
     };
     let row = |key, value: fn(&PoSettings) -> f64, readers: &[PreferenceLossType], losses| {
         let is_read = po.loss_type.iter().any(|loss| readers.contains(loss));
-        Row::new(key, [value(po), value(&default)], is_read, losses)
+        let reader = Reader::Losses(losses);
+        Row::new(key, [value(po), value(&default)], is_read, reader)
     };
     let smooth = [
         Sigmoid,
@@ -108,20 +118,35 @@ fn policy_rows(rl: &RlSettings) -> Vec<Row> {
     let StageSettings::Rl(default) = by_default(StageName::Rl) else {
         unreachable!("the stage's own settings");
     };
-    let row = |key, value: fn(&RlSettings) -> f64, reader: PolicyLossType| {
-        let is_read = rl.loss_type == reader;
-        Row::new(key, [value(rl), value(&default)], is_read, reader.as_str())
+    let row = |key, value: fn(&RlSettings) -> f64, loss: PolicyLossType| {
+        let reader = Reader::Losses(loss.as_str());
+        let is_read = rl.loss_type == loss;
+        Row::new(key, [value(rl), value(&default)], is_read, reader)
     };
     let clips = ![Cispo, Sapo, Vespo].contains(&rl.loss_type);
     let delta = [rl.delta.unwrap_or(0.0), 0.0];
+    let adaptive = |key, value: fn(&RlSettings) -> f64| {
+        let is_read = rl.use_adaptive_entropy;
+        let reader = Reader::Switch("use_adaptive_entropy");
+        Row::new(key, [value(rl), value(&default)], is_read, reader)
+    };
     vec![
+        adaptive("entropy_target", |rl| rl.entropy_target),
+        adaptive("entropy_coef_delta", |rl| rl.entropy_coef_delta),
+        adaptive("entropy_coef_min", |rl| rl.entropy_coef_min),
+        adaptive("entropy_coef_max", |rl| rl.entropy_coef_max),
         row("sapo_temperature_pos", |rl| rl.sapo_temperature_pos, Sapo),
         row("sapo_temperature_neg", |rl| rl.sapo_temperature_neg, Sapo),
         row("vespo_k_pos", |rl| rl.vespo_k_pos, Vespo),
         row("vespo_k_neg", |rl| rl.vespo_k_neg, Vespo),
         row("vespo_lambda_pos", |rl| rl.vespo_lambda_pos, Vespo),
         row("vespo_lambda_neg", |rl| rl.vespo_lambda_neg, Vespo),
-        Row::new("delta", delta, clips, "losses that clip the ratio"),
+        Row::new(
+            "delta",
+            delta,
+            clips,
+            Reader::Losses("losses that clip the ratio"),
+        ),
     ]
 }
 
@@ -160,6 +185,9 @@ mod tests {
             &["vespo_k_pos=3", "delta=3", "loss_type=sapo"],
         );
         assert_eq!(unread.len(), 2, "{unread:?}");
+        let unread = warned(StageName::Rl, &["entropy_target=0.5"]);
+        let hint = "set use_adaptive_entropy = true, or leave it out";
+        assert!(unread.len() == 1 && unread[0].contains(hint), "{unread:?}");
     }
 
     #[test]
@@ -168,6 +196,10 @@ mod tests {
             (StageName::Po, &["simpo_gamma=1.5", "loss_type=simpo"][..]),
             (StageName::Po, &["discopop_tau=0.05"]),
             (StageName::Rl, &["delta=3"]),
+            (
+                StageName::Rl,
+                &["use_adaptive_entropy=true", "entropy_coef_max=0.1"],
+            ),
             (
                 StageName::Rl,
                 &["sapo_temperature_neg=1.2", "loss_type=sapo"],

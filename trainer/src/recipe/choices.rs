@@ -299,6 +299,10 @@ choices! {
         K2 = "k2",
         /// exp(d) - d - 1, with d = log p_ref - log p.
         K3 = "k3",
+        /// The value of k1 with the gradient of k2, which is that of the divergence itself.
+        K1Plus = "k1+",
+        /// The value of k3 with the gradient of k2.
+        K3Plus = "k3+",
     }
 
     /// The standard deviation that divides an advantage.

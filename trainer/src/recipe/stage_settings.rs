@@ -20,6 +20,7 @@ const LABEL_SMOOTHING_ALIASES: &[&str] = &["label_smoothing_factor"];
 const MAX_LENGTH_ALIASES: &[&str] = &["cutoff_len", "sequence_len", "max_seq_length"];
 
 /// The settings of the one stage a recipe is for.
+#[expect(clippy::large_enum_variant, reason = "a recipe has one")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum StageSettings {
     /// Continued pre-training.
@@ -219,6 +220,19 @@ settings! {
         use_bias_correction_kl: bool = boolean().default("true");
         /// Weight of the mean entropy in the objective.
         entropy_coef: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// Have that weight follow the entropy (Skywork-OR1): after a step whose mean is at most
+        /// entropy_target it grows by entropy_coef_delta, else it falls by that, and the next step
+        /// counts no entropy.
+        use_adaptive_entropy: bool = boolean().default("false");
+        /// The entropy to keep, in nats a token: of the tokens that top_entropy_quantile leaves. The
+        /// metric entropy of the first steps says what is usual.
+        entropy_target: f64 = float(Included(0.0), Unbounded).default("0.2");
+        /// How much the weight moves in a step.
+        entropy_coef_delta: f64 = float(Excluded(0.0), Unbounded).default("0.005");
+        /// The least that the weight may become.
+        entropy_coef_min: f64 = float(Included(0.0), Unbounded).default("0.0");
+        /// The most that the weight may become.
+        entropy_coef_max: f64 = float(Included(0.0), Unbounded).default("1.0");
         /// Train on this share of a micro-batch's tokens, those of the highest entropy.
         top_entropy_quantile: f64 = float(Excluded(0.0), Included(1.0)).default("1.0");
         /// Sample other prompts in place of groups whose rewards are all equal (DAPO): this many

@@ -62,6 +62,8 @@ pub struct PolicyLoss {
     pub stats: PolicyGradientStats,
     /// Σ entropy over the tokens of the loss.
     pub entropy_sum: f64,
+    /// Σ entropy and number of those that the policy term counts.
+    pub counted_entropy: (f64, usize),
     /// Σ and maximum of |trained − sampled| log-probability, on the first step on the batch.
     pub sampler_difference: (f64, f64),
 }
@@ -203,6 +205,7 @@ impl RolloutBatch {
             .get_or_insert_with(|| logprobs.clone())
             .clone();
         let keep = kept(&entropies, options.top_entropy_quantile);
+        let counted_entropy = counted_entropy(keep.as_deref(), &entropies);
         let (mut value, slopes) = self.objective(&columns, &logprobs, &old, keep.clone(), options);
         let mut surrogate = surrogate
             .unwrap_or_else(|| (statistics.logprob() * constant(&slopes, forward.model())).sum());
@@ -226,6 +229,7 @@ impl RolloutBatch {
         PolicyLoss {
             stats: policy_gradient_stats(host, options.gradient),
             entropy_sum: entropies.into_iter().map(f64::from).sum(),
+            counted_entropy,
             sampler_difference,
             // The value of the loss, with the gradient of the surrogate.
             loss: (surrogate.clone() - surrogate.detach()).add_scalar(value),
@@ -309,6 +313,14 @@ fn kept(entropies: &[f32], quantile: f64) -> Option<Vec<f32>> {
     Some(entropies.iter().map(keep).collect())
 }
 
+fn counted_entropy(keep: Option<&[f32]>, entropies: &[f32]) -> (f64, usize) {
+    let is_kept = |at: usize| keep.is_none_or(|keep| keep[at] > 0.0);
+    let counted = entropies.iter().enumerate().filter(|(at, _)| is_kept(*at));
+    counted.fold((0.0, 0), |(sum, count), (_, entropy)| {
+        (sum + f64::from(*entropy), count + 1)
+    })
+}
+
 /// −coefficient / tokens of the step on each token that counts.
 fn entropy_weights(keep: Option<&[f32]>, tokens: usize, options: &PolicyLossOptions) -> Vec<f32> {
     let counted = options.denominator.num_tokens as f64 * options.top_entropy_quantile.min(1.0);
@@ -332,6 +344,9 @@ mod tests {
             Some(vec![1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
         );
         assert_eq!(kept(&entropies, 1.0), None);
+        let keep = kept(&entropies, 0.4);
+        assert_eq!(counted_entropy(keep.as_deref(), &entropies), (12.0, 3));
+        assert_eq!(counted_entropy(None, &entropies), (15.0, 6));
     }
 
     #[test]

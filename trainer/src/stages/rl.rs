@@ -4,9 +4,8 @@
 //! advantages over the group, and takes the clipped policy gradient of the completions' tokens
 //! (`num_mini_batches` optimizer steps, each on a part of the set of samples, `num_iterations` times).
 //! The sampler is the model itself, so on the first of those steps the ratio to the sampling policy
-//! is 1; under `one_step_off_policy` the
-//! samples of a set are drawn while the last step of the set before trains, and the ratio is to the
-//! policy before that step.
+//! is 1; under `one_step_off_policy` the samples of a set are drawn while the last step of the set
+//! before trains, and the ratio is to the policy before that step.
 //!
 //! Where we differ from TRL: `per_device_train_batch_size` counts prompts, not completions; a
 //! completion that `mask_truncated_completions` leaves out is not trained on, nor run for it. A group stays
@@ -14,6 +13,7 @@
 //! losses of a step over its own tokens, where TRL takes the mean count of the set's steps.
 
 mod ahead;
+mod entropy;
 mod options;
 mod sample_set;
 mod sft_term;
@@ -39,6 +39,7 @@ use crate::rollout::{Prompts, RolloutBatch, Sampler, evaluation};
 use crate::sources::{Sources, SourcesState};
 use crate::stage::{Evaluation, Stage};
 use ahead::{Ahead, Worker};
+use entropy::EntropyCoef;
 use sample_set::{Drawing, Place, SampleSet};
 
 pub use sft_term::SftTerm;
@@ -67,6 +68,7 @@ pub struct Rl {
     times_back: u64,
     /// The step that was begun last.
     taken: Option<u64>,
+    entropy_coef: EntropyCoef,
     step: StepRecord,
 }
 
@@ -87,6 +89,8 @@ struct StepRecord {
     samples: Vec<SampleRecord>,
     stats: PolicyGradientStats,
     entropy_sum: f64,
+    /// Σ entropy and number of the tokens that the policy's term counts.
+    counted_entropy: (f64, usize),
     sampler_difference: (f64, f64),
     /// Tokens that it is of.
     num_compared: usize,
@@ -122,6 +126,8 @@ struct State {
     sources: SourcesState,
     #[serde(default)]
     sft_sources: SourcesState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entropy_coef: Option<EntropyCoef>,
 }
 
 impl Rl {
@@ -149,6 +155,7 @@ impl Rl {
                 num_tokens: 0,
                 max_completion_length: settings.max_completion_length,
             },
+            entropy_coef: EntropyCoef::new(&settings),
             drawing: Arc::new(Drawing {
                 settings,
                 prompts,
@@ -350,7 +357,9 @@ impl Stage for Rl {
         if batch.sequences.is_empty() {
             return None;
         }
-        let options = options::loss_options(&self.drawing.settings, self.denominator);
+        let settings = &self.drawing.settings;
+        let entropy_coef = self.entropy_coef.applied(settings);
+        let options = options::loss_options(settings, self.denominator, entropy_coef);
         let record = &mut self.step;
         if batch.old_logprobs.is_none() {
             record.num_compared += batch.num_supervised();
@@ -358,6 +367,8 @@ impl Stage for Rl {
         let measured = batch.loss(forward, &options);
         record.stats = record.stats.plus(measured.stats);
         record.entropy_sum += measured.entropy_sum;
+        record.counted_entropy.0 += measured.counted_entropy.0;
+        record.counted_entropy.1 += measured.counted_entropy.1;
         record.num_tokens += batch.num_tokens();
         record.sampler_difference.0 += measured.sampler_difference.0;
         let max = &mut record.sampler_difference.1;
@@ -385,18 +396,24 @@ impl Stage for Rl {
             return fields;
         }
         fields.set("entropy", record.entropy_sum / tokens);
+        let settings = &self.drawing.settings;
+        if settings.use_adaptive_entropy {
+            fields.set("entropy_coef", self.entropy_coef.applied(settings));
+            let (sum, counted) = record.counted_entropy;
+            self.entropy_coef.observe(sum / counted as f64, settings);
+        }
         let [low, high] = [record.stats.clipped_low, record.stats.clipped_high];
         fields.set("clip_ratio/low_mean", low as f64 / tokens);
         fields.set("clip_ratio/high_mean", high as f64 / tokens);
         fields.set("clip_ratio/region_mean", (low + high) as f64 / tokens);
-        if self.drawing.settings.off_policy_mask_threshold.is_some() {
+        if settings.off_policy_mask_threshold.is_some() {
             fields.set("off_policy_masked", record.stats.masked as f64 / tokens);
         }
         if !matches!(self.reference, Reference::None) {
             fields.set("kl", record.stats.kl / tokens);
         }
         // With top-k or top-p the sampler's distribution is another one than training's.
-        let whole = self.drawing.settings.top_k == 0 && self.drawing.settings.top_p >= 1.0;
+        let whole = settings.top_k == 0 && settings.top_p >= 1.0;
         if whole && !record.samples.is_empty() && record.num_compared > 0 {
             let (sum, max) = record.sampler_difference;
             let mean = sum / record.num_compared as f64;
@@ -469,6 +486,11 @@ impl Stage for Rl {
             ahead: self.ahead.as_ref().and_then(Ahead::wait),
             sources: self.sources.state(),
             sft_sources: self.sft.as_ref().map(SftTerm::counted).unwrap_or_default(),
+            entropy_coef: self
+                .drawing
+                .settings
+                .use_adaptive_entropy
+                .then_some(self.entropy_coef),
         };
         serde_json::to_value(state).expect("numbers serialise")
     }
@@ -486,6 +508,9 @@ impl Stage for Rl {
         self.times_back = state.times_back;
         self.taken = state.taken;
         self.began = state.began;
+        if let Some(entropy_coef) = state.entropy_coef {
+            self.entropy_coef = entropy_coef;
+        }
         self.num_completions = state.num_completions;
         Ok(())
     }

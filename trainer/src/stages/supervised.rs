@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use datasets::packing::pack;
 use datasets::{Loader, LoaderState, Order, Shard, TokenBatch, Truncation};
+use kernels::HostValues;
 use losses::SupervisedLoss;
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
@@ -60,11 +61,9 @@ pub struct Supervised {
     num_truncated: usize,
     /// Supervised tokens of the step: the loss's denominator.
     num_supervised: usize,
-    /// Σ −log p and tokens of the step, by component.
-    by_component: BTreeMap<&'static str, (f64, usize)>,
-    entropy_sum: f64,
-    num_correct: f64,
     num_tokens: usize,
+    /// Of each micro-batch of the step.
+    told: Vec<Told>,
     step: u64,
 }
 
@@ -76,6 +75,19 @@ pub struct SupervisedBatch {
     /// The component of each sequence.
     components: Vec<&'static str>,
 }
+
+/// What the metrics of a micro-batch are made of, on its way to the host: nothing waits for it before the
+/// whole step is enqueued.
+struct Told {
+    /// The component of each prediction.
+    components: Vec<&'static str>,
+    /// The log-probability of each, its entropy, and whether the most likely token is right, one after
+    /// the other.
+    values: HostValues,
+}
+
+/// Σ −log p and tokens, by component.
+type ByComponent = BTreeMap<&'static str, (f64, usize)>;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -116,10 +128,8 @@ impl Supervised {
             num_sequences: 0,
             num_truncated: 0,
             num_supervised: 0,
-            by_component: BTreeMap::new(),
-            entropy_sum: 0.0,
-            num_correct: 0.0,
             num_tokens: 0,
+            told: Vec::new(),
             step: 0,
         }
     }
@@ -243,10 +253,8 @@ impl Stage for Supervised {
         }
         self.step = step;
         self.num_supervised = batches.iter().map(|b| b.tokens.num_supervised()).sum();
-        self.by_component.clear();
-        self.entropy_sum = 0.0;
-        self.num_correct = 0.0;
         self.num_tokens = 0;
+        self.told.clear();
         Ok(batches)
     }
 
@@ -254,12 +262,15 @@ impl Stage for Supervised {
         let tokens = &batch.tokens;
         let weight = 1.0 / self.num_supervised as f32;
         let (loss, statistics) = self.objective.loss(forward, batch, self.step, weight);
-        let host = |values: Tensor<1>| host_values(values.inner());
-        let total = |values: Tensor<1>| host(values).into_iter().map(f64::from).sum::<f64>();
-        let logprobs = host(statistics.logprob());
-        add_by_component(&mut self.by_component, batch, &logprobs);
-        self.entropy_sum += total(statistics.entropy());
-        self.num_correct += total(statistics.correct());
+        let parts = [
+            statistics.logprob(),
+            statistics.entropy(),
+            statistics.correct(),
+        ];
+        self.told.push(Told {
+            components: components(batch),
+            values: HostValues::of(Tensor::cat(parts.map(Tensor::inner).to_vec(), 0)),
+        });
         self.num_tokens += tokens.num_tokens();
         Some(loss)
     }
@@ -269,14 +280,23 @@ impl Stage for Supervised {
     }
 
     fn metrics(&mut self) -> Fields {
+        let sum = |values: &[f32]| values.iter().copied().map(f64::from).sum::<f64>();
+        let mut by_component = ByComponent::new();
+        let (mut entropy, mut num_correct) = (0.0, 0.0);
+        for Told { components, values } in self.told.drain(..) {
+            let values = values.wait();
+            let (logprobs, rest) = values.split_at(components.len());
+            let (entropies, correct) = rest.split_at(components.len());
+            add_by_component(&mut by_component, &components, logprobs);
+            entropy += sum(entropies);
+            num_correct += sum(correct);
+        }
+        let num_supervised = self.num_supervised as f64;
         let mut fields = Fields::new()
             .with("num_tokens", self.num_tokens as u64)
             .with("num_supervised", self.num_supervised as u64)
-            .with("entropy", self.entropy_sum / self.num_supervised as f64)
-            .with(
-                "mean_token_accuracy",
-                self.num_correct / self.num_supervised as f64,
-            )
+            .with("entropy", entropy / num_supervised)
+            .with("mean_token_accuracy", num_correct / num_supervised)
             .with("epoch", self.loader.state().epoch);
         let share = |part: usize, whole: usize| part as f64 / whole as f64;
         let supervised = share(self.num_supervised, self.num_tokens);
@@ -289,12 +309,12 @@ impl Stage for Supervised {
             fields.set("packing_fill", fill);
         }
         if self.objective.loss != SupervisedLoss::PLAIN {
-            let sums = self.by_component.values();
+            let sums = by_component.values();
             let (nll, tokens) = sums.fold((0.0, 0), |(a, b), (nll, tokens)| (a + nll, b + tokens));
             fields.set("nll", nll / tokens as f64);
         }
-        if self.by_component.len() > 1 {
-            for (component, (loss, tokens)) in &self.by_component {
+        if by_component.len() > 1 {
+            for (component, (loss, tokens)) in &by_component {
                 fields.set(format!("loss/{component}"), loss / *tokens as f64);
             }
         }
@@ -310,7 +330,7 @@ impl Stage for Supervised {
             return Ok(None);
         };
         let model = model.valid();
-        let mut totals = BTreeMap::new();
+        let mut totals = ByComponent::new();
         let mut truncation = Truncation::new(self.shape.max_length);
         let mut sequences = Vec::new();
         for index in 0..eval.len() {
@@ -336,7 +356,7 @@ impl Stage for Supervised {
             }
             let batch = batch(row, 0);
             let logprobs = supervised_logprobs(&model, &batch.tokens, 1.0).logprob();
-            add_by_component(&mut totals, &batch, &host_values(logprobs));
+            add_by_component(&mut totals, &components(&batch), &host_values(logprobs));
         }
         let (loss, tokens) = totals
             .values()
@@ -415,17 +435,22 @@ fn batch(sequences: Vec<Sequence>, first_sequence: usize) -> SupervisedBatch {
     }
 }
 
-fn add_by_component(
-    totals: &mut BTreeMap<&'static str, (f64, usize)>,
-    batch: &SupervisedBatch,
-    logprobs: &[f32],
-) {
+/// The component of each prediction.
+fn components(batch: &SupervisedBatch) -> Vec<&'static str> {
     let mut sequence = 0;
-    for (prediction, logprob) in batch.tokens.predictions.iter().zip(logprobs) {
+    let predictions = batch.tokens.predictions.iter();
+    let component = predictions.map(|prediction| {
         while prediction.position as usize >= batch.tokens.segment(sequence).end {
             sequence += 1;
         }
-        let total = totals.entry(batch.components[sequence]).or_default();
+        batch.components[sequence]
+    });
+    component.collect()
+}
+
+fn add_by_component(totals: &mut ByComponent, components: &[&'static str], logprobs: &[f32]) {
+    for (component, logprob) in components.iter().zip(logprobs) {
+        let total = totals.entry(component).or_default();
         total.0 -= f64::from(*logprob);
         total.1 += 1;
     }

@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 /// What the 256 codes stand for: of the first moment, which has a sign, and of the second. Ascending.
-pub(super) fn tables() -> &'static [[f32; 256]; 2] {
+pub(in crate::adamw) fn tables() -> &'static [[f32; 256]; 2] {
     static TABLES: OnceLock<[[f32; 256]; 2]> = OnceLock::new();
     TABLES.get_or_init(|| [table(Sign::Both), table(Sign::Positive)])
 }

@@ -22,6 +22,7 @@ impl EightBitOps for Flex {
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (
@@ -30,6 +31,11 @@ impl EightBitOps for Flex {
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
+        let factor = values(&scale)[0];
+        if factor < 0.0 {
+            let copy = copied(&parameter, copy);
+            return (parameter, codes, scales, copy);
+        }
         let [_, blocks] = scales.shape().dims();
         let grad = contiguous(grad);
         let [mut parameter, mut scales] = [parameter, scales].map(whole);
@@ -49,7 +55,13 @@ impl EightBitOps for Flex {
             .zip(second_codes.par_chunks_mut(WORDS).zip(second_scales))
             .with_min_len(64)
             .for_each(|(((parameter, grad), first), second)| {
-                vectorized!(update_block(parameter, grad, first, second, factors));
+                vectorized!(update_block(
+                    parameter,
+                    (grad, factor),
+                    first,
+                    second,
+                    factors
+                ));
             });
         let copy = copied(&parameter, copy);
         (parameter, codes, scales, copy)
@@ -59,7 +71,7 @@ impl EightBitOps for Flex {
 #[inline(always)]
 fn update_block(
     parameter: &mut [f32],
-    grad: &[f32],
+    (grad, factor): (&[f32], f32),
     (first_codes, first_scale): (&mut [i32], &mut f32),
     (second_codes, second_scale): (&mut [i32], &mut f32),
     factors: Factors,
@@ -69,7 +81,7 @@ fn update_block(
     let mut second = decoded(second_codes, *second_scale, positive);
     let moments = first.iter_mut().zip(&mut second);
     for ((p, g), (m, v)) in parameter.iter_mut().zip(grad).zip(moments) {
-        [*p, *m, *v] = factors.update(*p, *g, [*m, *v]);
+        [*p, *m, *v] = factors.update(*p, *g * factor, [*m, *v]);
     }
     // Beyond the end of the parameter the moments stay zero.
     let [signed, positive] = Nearest::tables();

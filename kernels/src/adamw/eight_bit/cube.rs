@@ -7,15 +7,17 @@ use burn_cubecl::CubeBackend;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::codes::tables;
 use super::{BLOCK, EightBitOps};
 use crate::AdamWStep;
 use crate::adamw::{Factors, copy_shape};
-use crate::cube::{contiguous, cube_max, cubes, element, empty, owned, tensor};
+use crate::cube::{contiguous, cube_max, cubes, element, empty, owned};
 
 /// Units of a cube.
 const UNITS: u32 = 64;
 const WORDS: usize = BLOCK / 4;
+/// Where the tables are behind the factor, of the first moment and of the second.
+const SIGNED: usize = 1;
+const POSITIVE: usize = 257;
 
 impl EightBitOps for CubeBackend {
     fn adamw_8bit(
@@ -23,6 +25,7 @@ impl EightBitOps for CubeBackend {
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (
@@ -46,7 +49,7 @@ impl EightBitOps for CubeBackend {
             grad.clone().into_buffer_arg(),
             codes.clone().into_buffer_arg(),
             scales.clone().into_buffer_arg(),
-            tensor(&parameter, tables().as_flattened(), [2, 256]).into_buffer_arg(),
+            scale.into_buffer_arg(),
             rounded.clone().into_buffer_arg(),
             count,
             blocks,
@@ -58,7 +61,6 @@ impl EightBitOps for CubeBackend {
             factors.rest1,
             factors.rest2,
             factors.epsilon,
-            factors.grad_scale,
             element(&grad),
             element(&rounded),
             copy.is_some(),
@@ -73,7 +75,7 @@ fn update<G: Float, C: Float>(
     grad: &[G],
     codes: &mut [u32],
     scales: &mut [f32],
-    tables: &[f32],
+    factor_and_tables: &[f32],
     copy: &mut [C],
     count: usize,
     blocks: usize,
@@ -85,7 +87,6 @@ fn update<G: Float, C: Float>(
     rest1: f32,
     rest2: f32,
     epsilon: f32,
-    grad_scale: f32,
     #[define(G)] _grad_element: ElemType,
     #[define(C)] _copy_element: ElemType,
     #[comptime] copies: bool,
@@ -95,6 +96,8 @@ fn update<G: Float, C: Float>(
         terminate!();
     }
     let mut scratch = Shared::<[f32]>::new_slice(WORDS);
+    let factor = factor_and_tables[0];
+    let is_taken = factor >= 0.0f32;
     let word = block * WORDS + UNIT_POS as usize;
     let first_word = codes[word];
     let second_word = codes[blocks * WORDS + word];
@@ -112,15 +115,18 @@ fn update<G: Float, C: Float>(
         second[i] = 0.0;
         if at < count {
             let code = (first_word >> shift) & 255u32;
-            let before = tables[code as usize] * first_scale;
+            let before = factor_and_tables[SIGNED + code as usize] * first_scale;
             let code = (second_word >> shift) & 255u32;
-            let before_second = tables[256 + code as usize] * second_scale;
-            let g = f32::cast_from(grad[at]) * grad_scale;
+            let before_second = factor_and_tables[POSITIVE + code as usize] * second_scale;
+            let g = f32::cast_from(grad[at]) * factor;
             let m = beta1 * before + rest1 * g;
             let v = beta2 * before_second + rest2 * (g * g);
             let denominator = v.sqrt() / root_correction + epsilon;
-            let p = decay * parameter[at] - step_size * (m / denominator);
-            parameter[at] = p;
+            let mut p = parameter[at];
+            if is_taken {
+                p = decay * p - step_size * (m / denominator);
+                parameter[at] = p;
+            }
             if comptime!(copies) {
                 copy[at] = C::cast_from(p);
             }
@@ -145,14 +151,16 @@ fn update<G: Float, C: Float>(
     #[unroll]
     for i in 0..4usize {
         let shift = comptime!(8 * i as u32);
-        first_codes |= nearest(tables, 0usize, first[i] * inverse_first) << shift;
-        second_codes |= nearest(tables, 256usize, second[i] * inverse_second) << shift;
+        first_codes |= nearest(factor_and_tables, SIGNED, first[i] * inverse_first) << shift;
+        second_codes |= nearest(factor_and_tables, POSITIVE, second[i] * inverse_second) << shift;
     }
-    codes[word] = first_codes;
-    codes[blocks * WORDS + word] = second_codes;
-    if UNIT_POS == 0 {
-        scales[block] = largest_first;
-        scales[blocks + block] = largest_second;
+    if is_taken {
+        codes[word] = first_codes;
+        codes[blocks * WORDS + word] = second_codes;
+        if UNIT_POS == 0 {
+            scales[block] = largest_first;
+            scales[blocks + block] = largest_second;
+        }
     }
 }
 
@@ -160,7 +168,7 @@ fn update<G: Float, C: Float>(
 /// code follow by arithmetic; between decades, or by rounding, the nearest code is one beside that.
 #[cube]
 fn nearest(tables: &[f32], #[comptime] table: usize, value: f32) -> u32 {
-    let is_signed = comptime!(table == 0);
+    let is_signed = comptime!(table == SIGNED);
     let mut code = 255usize;
     // A NaN stays at the last code.
     if value <= half_way(tables, table, 254) {

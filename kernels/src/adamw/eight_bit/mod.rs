@@ -6,7 +6,7 @@
 //! whose steps grow with the magnitude. A step takes the moments apart, updates them in float32, and
 //! puts them together again; the parameter moves by the float32 values.
 
-mod codes;
+pub(super) mod codes;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
@@ -18,7 +18,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Device, Int, Tensor};
 
-use super::AdamWStep;
+use super::{AdamWStep, GradScale};
 
 pub use reference::adamw_8bit as adamw_8bit_reference;
 
@@ -46,36 +46,23 @@ impl EightBitMoments {
     }
 }
 
-/// A parameter and its moments after one step.
+/// A parameter and its moments after one step, with a copy as in [`super::adamw`].
 ///
 /// # Shapes
-/// - parameter, grad: `[values]`
+/// - parameter, grad and the copy: `[values]`
 pub fn adamw_8bit(
     parameter: Tensor<1>,
     grad: Tensor<1>,
     moments: EightBitMoments,
-    step: AdamWStep,
-) -> (Tensor<1>, EightBitMoments) {
-    let (parameter, moments, _) = adamw_8bit_with_copy(parameter, grad, moments, None, step);
-    (parameter, moments)
-}
-
-/// As [`adamw_8bit`], with a copy as in [`super::adamw_with_copy`].
-///
-/// # Shapes
-/// - parameter, grad and the copy: `[values]`
-pub fn adamw_8bit_with_copy(
-    parameter: Tensor<1>,
-    grad: Tensor<1>,
-    moments: EightBitMoments,
     copy: Option<DType>,
+    scale: &GradScale,
     step: AdamWStep,
 ) -> (Tensor<1>, EightBitMoments, Option<Tensor<1>>) {
     let [count] = parameter.dims();
     let blocks = count.div_ceil(BLOCK);
     assert_eq!(moments.scales.dims(), [2, blocks], "a scale for each block");
     if !crate::choice::fused(&parameter) || parameter.dtype() != DType::F32 {
-        let (parameter, moments) = reference::adamw_8bit(parameter, grad, moments, step);
+        let (parameter, moments) = reference::adamw_8bit(parameter, grad, moments, scale, step);
         let rounded = copy.map(|dtype| parameter.clone().cast(dtype));
         return (parameter, moments, rounded);
     }
@@ -84,6 +71,7 @@ pub fn adamw_8bit_with_copy(
         grad.into_dispatch(),
         moments.codes.into_dispatch(),
         moments.scales.into_dispatch(),
+        scale.values().into_dispatch(),
         copy,
         step,
     );
@@ -100,7 +88,7 @@ pub fn adamw_8bit_with_copy(
 pub(crate) trait EightBitOps: Backend {
     /// The parameter, codes and scales, in place where nothing else holds them, and the copy, which is as
     /// [`copy_shape`](super::copy_shape) says.
-    #[fusion(meta = |parameter, _grad, codes, scales, copy, _step| {
+    #[fusion(meta = |parameter, _grad, codes, scales, _scale, copy, _step| {
         let shape = crate::adamw::copy_shape(*copy, &parameter.shape);
         let dtype = copy.unwrap_or(burn_backend::DType::F32);
         let copy = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
@@ -111,6 +99,7 @@ pub(crate) trait EightBitOps: Backend {
         grad: FloatTensor<Self>,
         codes: IntTensor<Self>,
         scales: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
         copy: Option<DType>,
         step: AdamWStep,
     ) -> (

@@ -2,14 +2,15 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::codes::{nearest, tables};
 use super::{BLOCK, EightBitMoments};
-use crate::AdamWStep;
 use crate::adamw::Factors;
+use crate::{AdamWStep, GradScale};
 
 /// The definition, value by value on the host.
 pub fn adamw_8bit(
     parameter: Tensor<1>,
     grad: Tensor<1>,
     moments: EightBitMoments,
+    scale: &GradScale,
     step: AdamWStep,
 ) -> (Tensor<1>, EightBitMoments) {
     let (device, dtype) = (parameter.device(), parameter.dtype());
@@ -17,6 +18,10 @@ pub fn adamw_8bit(
         let data = data.convert::<f32>();
         data.try_to_vec().expect("converted to float32")
     };
+    let factor = floats(scale.factor().into_data())[0];
+    if factor < 0.0 {
+        return (parameter, moments);
+    }
     let mut values = floats(parameter.into_data());
     let grad = floats(grad.into_data());
     let [code_shape, scale_shape] = [moments.codes.dims(), moments.scales.dims()];
@@ -41,7 +46,7 @@ pub fn adamw_8bit(
                 signed[usize::from(first_codes[at])] * first_scales[block],
                 positive[usize::from(second_codes[at])] * second_scales[block],
             ];
-            [*value, first[i], second[i]] = factors.update(*value, *grad, before);
+            [*value, first[i], second[i]] = factors.update(*value, grad * factor, before);
         }
         for (moment, table, codes, scale) in [
             (first, signed, &mut *first_codes, &mut first_scales[block]),

@@ -3,7 +3,7 @@ use burn::tensor::TensorData;
 use super::*;
 use crate::adamw::tests::STEP;
 use crate::parity::{FEW_ROUNDINGS, distance, host, nans, norm, random};
-use crate::{adamw, device};
+use crate::{GradScale, adamw, device};
 
 fn tensor(size: usize, seed: u64, spread: f64, device: &Device) -> Tensor<1> {
     let values: Vec<f64> = random(size, seed).map(|v| v * spread).collect();
@@ -25,7 +25,7 @@ fn bytes(moments: &EightBitMoments) -> Vec<u8> {
 #[test]
 fn moments_of_eight_bits_are_those_of_the_reference() {
     for (device_name, device) in device::for_tests() {
-        let size = 700;
+        let (size, half) = (700, GradScale::of(0.5, &device));
         let mut state = (
             tensor(size, 1, 1.0, &device),
             EightBitMoments::zeros(size, &device),
@@ -35,8 +35,10 @@ fn moments_of_eight_bits_are_those_of_the_reference() {
             let step = AdamWStep { step, ..STEP };
             // Both from the reference's state, so that a code off by one does not add up.
             let (parameter, moments) = state;
-            let got = adamw_8bit(parameter.clone(), grad.clone(), moments.clone(), step);
-            let want = adamw_8bit_reference(parameter, grad, moments, step);
+            let (p, g, m) = (parameter.clone(), grad.clone(), moments.clone());
+            let (p, m, _) = adamw_8bit(p, g, m, None, &half, step);
+            let got = (p, m);
+            let want = adamw_8bit_reference(parameter, grad, moments, &half, step);
             let (a, b) = (host(got.0.clone()), host(want.0.clone()));
             assert!(
                 distance(&a, &b) <= FEW_ROUNDINGS * norm(&b),
@@ -67,7 +69,6 @@ fn every_value_takes_the_nearest_code() {
     let step = AdamWStep {
         beta1: 0.0,
         beta2: 0.0,
-        grad_scale: 1.0,
         ..STEP
     };
     let [signed, positive] = codes::tables();
@@ -102,7 +103,8 @@ fn every_value_takes_the_nearest_code() {
         let grad = TensorData::new(blocks.clone(), [blocks.len()]);
         let grad = Tensor::from_data(grad, (&device, DType::F32));
         let moments = EightBitMoments::zeros(blocks.len(), &device);
-        let (_, moments) = adamw_8bit(grad.clone(), grad, moments, step);
+        let one = GradScale::of(1.0, &device);
+        let (_, moments, _) = adamw_8bit(grad.clone(), grad, moments, None, &one, step);
         let got = bytes(&moments);
         let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
         assert_eq!(
@@ -119,6 +121,7 @@ fn every_value_takes_the_nearest_code() {
 #[test]
 fn fifty_steps_end_near_those_with_float32_moments() {
     let device = Device::flex();
+    let half = GradScale::of(0.5, &device);
     let size = 512;
     let start = tensor(size, 1, 1.0, &device);
     let zeros = || Tensor::zeros([size], (&device, DType::F32));
@@ -132,9 +135,11 @@ fn fifty_steps_end_near_those_with_float32_moments() {
             ..STEP
         };
         let grad = exact.0.clone() - target.clone();
-        exact = adamw(exact.0, grad, exact.1, step);
+        let (parameter, moments, _) = adamw(exact.0, grad, exact.1, None, &half, step);
+        exact = (parameter, moments);
         let grad = coarse.0.clone() - target.clone();
-        coarse = adamw_8bit(coarse.0, grad, coarse.1, step);
+        let (parameter, moments, _) = adamw_8bit(coarse.0, grad, coarse.1, None, &half, step);
+        coarse = (parameter, moments);
     }
     let [start, exact, coarse] = [start, exact.0, coarse.0].map(host);
     let moved = distance(&exact, &start);
@@ -154,13 +159,15 @@ fn grad_with(at: usize, value: f64, device: &Device) -> Tensor<1> {
 #[test]
 fn a_nan_gradient_shows_in_its_parameter_for_good_and_its_moments_take_the_last_code() {
     for (device_name, device) in device::for_tests() {
+        let half = GradScale::of(0.5, &device);
         let after = |value: f64| {
             let moments = EightBitMoments::zeros(600, &device);
             let grad = grad_with(5, value, &device);
-            adamw_8bit(tensor(600, 1, 1.0, &device), grad, moments, STEP)
+            let parameter = tensor(600, 1, 1.0, &device);
+            adamw_8bit(parameter, grad, moments, None, &half, STEP)
         };
-        let (parameter, moments) = after(f64::NAN);
-        let (plain_parameter, plain_moments) = after(0.0);
+        let (parameter, moments, _) = after(f64::NAN);
+        let (plain_parameter, plain_moments, _) = after(0.0);
         let values = host(parameter.clone());
         assert_eq!(nans(&values), [5], "{device_name}");
         let plain = host(plain_parameter);
@@ -174,7 +181,8 @@ fn a_nan_gradient_shows_in_its_parameter_for_good_and_its_moments_take_the_last_
         assert_eq!(got, want, "{device_name}");
 
         let grad = grad_with(5, 0.0, &device);
-        let (parameter, _) = adamw_8bit(parameter, grad, moments, AdamWStep { step: 2, ..STEP });
+        let step = AdamWStep { step: 2, ..STEP };
+        let (parameter, ..) = adamw_8bit(parameter, grad, moments, None, &half, step);
         assert_eq!(nans(&host(parameter)), [5], "{device_name}");
     }
 }
@@ -186,14 +194,16 @@ fn an_infinite_gradient_makes_its_parameter_nan_and_at_the_next_step_its_whole_b
         let moments = EightBitMoments::zeros(600, &device);
         let grad = grad_with(300, f64::NEG_INFINITY, &device);
         let parameter = tensor(600, 1, 1.0, &device);
-        let (parameter, moments) = adamw_8bit(parameter, grad, moments, STEP);
+        let half = GradScale::of(0.5, &device);
+        let (parameter, moments, _) = adamw_8bit(parameter, grad, moments, None, &half, STEP);
         assert_eq!(nans(&host(parameter.clone())), [300], "{device_name}");
         let infinite: Vec<bool> = scales(&moments).iter().map(|s| s.is_infinite()).collect();
         let second = [false, true, false];
         assert_eq!(infinite, [second, second].concat(), "{device_name}");
 
         let grad = grad_with(300, 0.0, &device);
-        let (parameter, _) = adamw_8bit(parameter, grad, moments, AdamWStep { step: 2, ..STEP });
+        let step = AdamWStep { step: 2, ..STEP };
+        let (parameter, ..) = adamw_8bit(parameter, grad, moments, None, &half, step);
         let block: Vec<usize> = (BLOCK..2 * BLOCK).collect();
         assert_eq!(nans(&host(parameter)), block, "{device_name}");
     }

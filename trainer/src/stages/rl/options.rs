@@ -8,8 +8,12 @@ use losses::{
 use crate::recipe::{self, ImportanceSamplingLevel, PolicyLossType, RlSettings, ScaleRewards};
 use crate::rollout::{Estimator, PolicyLossOptions};
 
-/// The loss, of a step with these counts.
-pub(super) fn loss_options(settings: &RlSettings, denominator: Denominator) -> PolicyLossOptions {
+/// The loss, of a step with these counts and this weight of the entropy.
+pub(super) fn loss_options(
+    settings: &RlSettings,
+    denominator: Denominator,
+    entropy_coef: f64,
+) -> PolicyLossOptions {
     let objective = match settings.loss_type {
         PolicyLossType::Cispo => PolicyObjective::Cispo,
         PolicyLossType::Sapo => PolicyObjective::Sapo {
@@ -50,13 +54,15 @@ pub(super) fn loss_options(settings: &RlSettings, denominator: Denominator) -> P
                 recipe::KlEstimator::K1 => KlEstimator::K1,
                 recipe::KlEstimator::K2 => KlEstimator::K2,
                 recipe::KlEstimator::K3 => KlEstimator::K3,
+                recipe::KlEstimator::K1Plus => KlEstimator::K1Plus,
+                recipe::KlEstimator::K3Plus => KlEstimator::K3Plus,
             },
             use_bias_correction_kl: settings.use_bias_correction_kl,
             off_policy_mask_threshold: settings.off_policy_mask_threshold,
         },
         denominator,
         temperature: settings.temperature,
-        entropy_coef: settings.entropy_coef,
+        entropy_coef,
         top_entropy_quantile: settings.top_entropy_quantile,
     }
 }
