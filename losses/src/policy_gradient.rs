@@ -156,7 +156,12 @@ pub fn policy_gradient(
     if let (Some(reference), true) = (&tokens.reference_logprobs, options.beta != 0.0) {
         let mut divergence = kl(logprobs, reference.clone(), options.kl);
         if options.use_bias_correction_kl {
-            divergence = divergence * ratio;
+            // What has the divergence's gradient by itself is weighed by the ratio alone.
+            let weight = match options.kl {
+                KlEstimator::K1 | KlEstimator::K3 => ratio,
+                KlEstimator::K2 | KlEstimator::K1Plus | KlEstimator::K3Plus => ratio.detach(),
+            };
+            divergence = divergence * weight;
         }
         per_token = per_token + divergence.mul_scalar(options.beta);
     }
@@ -325,6 +330,40 @@ mod tests {
         let gradient = leaf.grad_remove(&mut gradients).expect("tracked");
         let gradient = gradient.into_data().try_to_vec().expect("float32");
         (loss.into_scalar(), gradient)
+    }
+
+    /// On the policy that sampled, with d = log p_ref − log p = 0.5: −d, beside a score in k1's whose mean
+    /// is zero.
+    #[test]
+    fn a_corrected_estimate_has_the_slope_of_the_divergence() {
+        let device = Device::flex().autodiff();
+        for (kl, want) in [
+            (KlEstimator::K1, 0.5),
+            (KlEstimator::K2, -0.5),
+            (KlEstimator::K3, -0.5),
+            (KlEstimator::K1Plus, -0.5),
+            (KlEstimator::K3Plus, -0.5),
+        ] {
+            let of = |value: f32| Tensor::<1>::from_floats([value], &device);
+            let leaf = of(-1.0).require_grad();
+            let tokens = PolicyTokens {
+                old_logprobs: of(-1.0),
+                reference_logprobs: Some(of(-0.5)),
+                advantages: of(0.0),
+                weights: of(1.0),
+                keep: None,
+                lengths: vec![1],
+            };
+            let options = PolicyGradientOptions {
+                beta: 1.0,
+                kl,
+                use_bias_correction_kl: true,
+                ..OPTIONS
+            };
+            let gradients = policy_gradient(leaf.clone(), &tokens, options).backward();
+            let slope: f32 = leaf.grad(&gradients).expect("a leaf").into_scalar();
+            assert!((slope - want).abs() < 1e-6, "{kl:?}: {slope}");
+        }
     }
 
     fn loss_and_gradient(logprob: f32, old: f32, advantage: f32) -> (f32, f32) {

@@ -89,9 +89,14 @@ impl StepValues {
         let values = self.values.wait();
         let (squares, losses) = values[1..].split_at(self.num_squares);
         let sum = |values: &[f32]| values.iter().copied().map(f64::from).sum::<f64>();
+        // As the device has it, which sums in float32.
+        let square = match sum(squares) {
+            square if square > f64::from(f32::MAX) => f64::INFINITY,
+            square => square,
+        };
         StepOutcome {
             loss: sum(losses),
-            grad_norm: sum(squares).sqrt(),
+            grad_norm: square.sqrt(),
             is_taken: values[0] >= 0.0,
         }
     }

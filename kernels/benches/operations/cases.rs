@@ -537,21 +537,25 @@ fn decoding_cases(device: &Device, cases: &mut Vec<Case>) {
     let uniforms: Arc<[f64]> = (0..sequences)
         .map(|i| (i as f64 + 0.5) / sequences as f64)
         .collect();
-    let options = SamplingOptions {
-        temperature: 1.0,
-        top_k: 0,
-        top_p: 1.0,
-        softcap: Some(30.0),
-    };
-    let (fused, reference) = either_way(move || {
-        sample(logits.clone(), &uniforms, options);
-        Vec::new()
-    });
-    cases.push(Case {
-        name: format!("sample {sequences}×{vocab}"),
-        flop: 0.0,
-        bytes: 4.0 * (sequences * vocab) as f64,
-        fused,
-        reference,
-    });
+    for top_p in [1.0, 0.9] {
+        let options = SamplingOptions {
+            temperature: 1.0,
+            top_k: 0,
+            top_p,
+            softcap: Some(30.0),
+        };
+        let (logits, uniforms) = (logits.clone(), uniforms.clone());
+        let (fused, reference) = either_way(move || {
+            sample(logits.clone(), &uniforms, options);
+            Vec::new()
+        });
+        let filter = if top_p < 1.0 { ", top-p" } else { "" };
+        cases.push(Case {
+            name: format!("sample {sequences}×{vocab}{filter}"),
+            flop: 0.0,
+            bytes: 4.0 * (sequences * vocab) as f64,
+            fused,
+            reference,
+        });
+    }
 }

@@ -1,6 +1,10 @@
-//! A cube a row. What top-k and top-p keep is found bit by bit: the largest threshold that still
-//! leaves enough tokens, or enough weight, at or above it. The choice then narrows the vocabulary
-//! down to a piece, a piece of that, and a token, by sums over 256 pieces at a time.
+//! The vocabulary of a row is cut into at most 256 slices. A cube takes the maximum and the weights of one
+//! slice, reading each logit once. Then a cube a row has all it needs to choose from the whole
+//! distribution: the slice in which the number falls, and the token in it. What top-k and top-p keep is
+//! found first, four bits of the threshold at a time, the largest that still leaves enough tokens, or
+//! enough weight, at or above it.
+
+mod kept;
 
 use std::sync::Arc;
 
@@ -13,10 +17,18 @@ use cubecl::prelude::*;
 
 use super::{SamplingOps, SamplingOptions};
 use crate::cube::{contiguous, cube_max, cube_sum, cubes, element, empty, saturating_tanh, tensor};
+use kept::{BINS, first_of, kept_weights, threshold};
 
 /// Units of a cube.
 const UNITS: u32 = 256;
 const STEP: usize = 256;
+/// Tokens of a slice that a unit has, where 256 slices are enough.
+const EACH: usize = 16;
+/// What is kept of a slice: its maximum, and its weights below that as the model has them and by the
+/// temperature.
+const STATE: usize = 3;
+/// Below every logit, and finite, so that no difference of two maxima is NaN.
+const LOWEST: f32 = -1e30;
 
 impl SamplingOps for CubeBackend {
     fn sample(
@@ -34,28 +46,65 @@ impl SamplingOps for CubeBackend {
             .collect();
         let chosen = empty(&logits, [rows, 3], DType::F32);
         let greedy = options.temperature == 0.0;
+        let inverse_temperature = match greedy {
+            true => 1.0,
+            false => (1.0 / options.temperature) as f32,
+        };
+        let cap = options.softcap.unwrap_or(1.0);
         let top_k = match options.top_k {
             0 => vocab,
             k => k.min(vocab),
+        };
+        let each = EACH * vocab.div_ceil(EACH * STEP * STEP).max(1);
+        let slices = vocab.div_ceil(each * STEP);
+        let state = empty(&logits, [rows, slices, STATE], DType::F32);
+        // A filter goes over all logits often enough to have them capped beforehand.
+        let is_capped = options.softcap.is_some();
+        let filters = !greedy && (top_k < vocab || options.top_p < 1.0);
+        let caps_beforehand = is_capped && filters;
+        let capped = match caps_beforehand {
+            true => empty(&logits, [rows, vocab], DType::F32),
+            false => empty(&logits, [1, 1], DType::F32),
+        };
+        summarize::launch(
+            &logits.client,
+            cubes(rows * slices),
+            CubeDim::new_1d(UNITS),
+            logits.clone().into_buffer_arg(),
+            state.clone().into_buffer_arg(),
+            capped.clone().into_buffer_arg(),
+            rows,
+            vocab,
+            slices,
+            inverse_temperature,
+            cap,
+            each,
+            is_capped,
+            caps_beforehand,
+            inverse_temperature != 1.0,
+            element(&logits),
+        );
+        let (logits, is_capped) = match caps_beforehand {
+            true => (capped, false),
+            false => (logits, is_capped),
         };
         choose::launch(
             &logits.client,
             cubes(rows),
             CubeDim::new_1d(UNITS),
             logits.clone().into_buffer_arg(),
+            state.into_buffer_arg(),
             tensor(&logits, &uniforms, [rows]).into_buffer_arg(),
             chosen.clone().into_buffer_arg(),
             rows,
             vocab,
-            if greedy {
-                1.0
-            } else {
-                (1.0 / options.temperature) as f32
-            },
-            options.softcap.unwrap_or(1.0),
+            slices,
+            inverse_temperature,
+            cap,
             top_k,
             options.top_p as f32,
-            options.softcap.is_some(),
+            each,
+            is_capped,
             greedy,
             top_k < vocab,
             options.top_p < 1.0,
@@ -65,17 +114,83 @@ impl SamplingOps for CubeBackend {
     }
 }
 
+/// The maximum of a slice and its weights below that; and, where they are wanted, its logits with the
+/// soft-cap.
+#[cube(launch)]
+fn summarize<F: Float>(
+    logits: &[F],
+    state: &mut [f32],
+    with_cap: &mut [f32],
+    rows: usize,
+    vocab: usize,
+    slices: usize,
+    inverse_temperature: f32,
+    cap: f32,
+    #[comptime] each: usize,
+    #[comptime] capped: bool,
+    #[comptime] keeps: bool,
+    #[comptime] tempers: bool,
+    #[define(F)] _element: ElemType,
+) {
+    let place = CUBE_POS;
+    if place >= rows * slices {
+        terminate!();
+    }
+    let row = place / slices;
+    let first = (place % slices) * comptime!(each * STEP) + UNIT_POS as usize;
+    let mut scratch = Shared::<[f32]>::new_slice(STEP);
+    let mut mine = Array::<f32>::new(each);
+    let mut largest = LOWEST.runtime();
+    for i in 0..each {
+        let token = first + i * STEP;
+        if token < vocab {
+            let x = logit::<F>(logits, row * vocab + token, cap, capped);
+            if comptime!(keeps) {
+                with_cap[row * vocab + token] = x;
+            }
+            mine[i] = x;
+            largest = max(largest, x);
+        }
+    }
+    let largest = cube_max(largest, &mut scratch, UNITS);
+    let mut of_model = 0.0f32;
+    let mut tempered = 0.0f32;
+    for i in 0..each {
+        if first + i * STEP < vocab {
+            let below = mine[i] - largest;
+            of_model += below.exp();
+            if comptime!(tempers) {
+                tempered += (below * inverse_temperature).exp();
+            }
+        }
+    }
+    let of_model = cube_sum(of_model, &mut scratch, UNITS);
+    if comptime!(tempers) {
+        tempered = cube_sum(tempered, &mut scratch, UNITS);
+    } else {
+        tempered = of_model;
+    }
+    if UNIT_POS == 0 {
+        state[place * STATE] = largest;
+        state[place * STATE + 1] = of_model;
+        state[place * STATE + 2] = tempered;
+    }
+}
+
 #[cube(launch)]
 fn choose<F: Float>(
     logits: &[F],
+    state: &[f32],
     uniforms: &[f32],
     chosen: &mut [f32],
     rows: usize,
     vocab: usize,
+    slices: usize,
     inverse_temperature: f32,
     cap: f32,
     top_k: usize,
     top_p: f32,
+    #[comptime] each: usize,
     #[comptime] capped: bool,
     #[comptime] greedy: bool,
     #[comptime] by_count: bool,
@@ -87,47 +202,51 @@ fn choose<F: Float>(
         terminate!();
     }
     let start = row * vocab;
+    let unit = UNIT_POS as usize;
     let mut scratch = Shared::<[f32]>::new_slice(STEP);
+    // Of each slice, the weight of the tokens that are kept.
+    let mut sums = Shared::<[f32]>::new_slice(STEP);
+    let filtered = comptime!((by_count || by_weight) && !greedy);
+    let mut bins = Shared::<[f32]>::new_slice(comptime!(if filtered { BINS * STEP } else { 1 }));
 
-    let mut mine = f32::new(-1e30);
-    let mut token = UNIT_POS as usize;
-    while token < vocab {
-        mine = max(mine, logit::<F>(logits, start + token, cap, capped));
-        token += STEP;
+    let mut mine = LOWEST.runtime();
+    let mut of_model = 0.0f32;
+    let mut tempered = 0.0f32;
+    let at = (row * slices + unit) * STATE;
+    if unit < slices {
+        mine = state[at];
     }
     let largest = cube_max(mine, &mut scratch, UNITS);
-    let mut mine = 0.0f32;
-    let mut token = UNIT_POS as usize;
-    while token < vocab {
-        mine += (logit::<F>(logits, start + token, cap, capped) - largest).exp();
-        token += STEP;
+    if unit < slices {
+        of_model = state[at + 1] * (mine - largest).exp();
+        tempered = state[at + 2] * ((mine - largest) * inverse_temperature).exp();
     }
-    let model_total = cube_sum(mine, &mut scratch, UNITS);
+    sums[unit] = tempered;
+    let model_total = cube_sum(of_model, &mut scratch, UNITS);
+    let mut total = cube_sum(tempered, &mut scratch, UNITS);
 
     // Keys and ids at which the kept tokens end: greater keys are kept, and of equal ones those
     // below the id.
     let mut last_key = 0u32;
     let mut end = vocab;
-    let mut total = model_total;
+    let mut choice = vocab - 1;
     if comptime!(greedy) {
-        last_key = order(largest);
-        end = first_of::<F>(
+        choice = first_equal::<F>(
             logits,
-            start,
+            state,
+            row,
             vocab,
+            slices,
             cap,
-            last_key,
-            1.0,
-            false,
             largest,
-            inverse_temperature,
             &mut scratch,
+            each,
             capped,
         );
     }
     if comptime!(by_count && !greedy) {
         let wanted = f32::cast_from(top_k);
-        last_key = threshold::<F>(
+        let found = threshold::<F>(
             logits,
             start,
             vocab,
@@ -138,38 +257,27 @@ fn choose<F: Float>(
             largest,
             inverse_temperature,
             &mut scratch,
+            &mut bins,
             capped,
             false,
         );
-        let above = measure::<F>(
-            logits,
-            start,
-            vocab,
-            cap,
-            last_key,
-            0,
-            largest,
-            inverse_temperature,
-            &mut scratch,
-            capped,
-            false,
-        );
-        end = first_of::<F>(
-            logits,
-            start,
-            vocab,
-            cap,
-            last_key,
-            wanted - above,
-            false,
-            largest,
-            inverse_temperature,
-            &mut scratch,
-            capped,
-        );
-    }
-    if comptime!(!greedy) {
-        total = measure::<F>(
+        last_key = found.key;
+        if found.rest < found.ties {
+            end = first_of::<F>(
+                logits,
+                start,
+                vocab,
+                cap,
+                last_key,
+                found.rest,
+                false,
+                largest,
+                inverse_temperature,
+                &mut scratch,
+                capped,
+            );
+        }
+        total = kept_weights::<F>(
             logits,
             start,
             vocab,
@@ -179,58 +287,52 @@ fn choose<F: Float>(
             largest,
             inverse_temperature,
             &mut scratch,
+            &mut bins,
+            &mut sums,
+            each,
             capped,
-            true,
         );
     }
     if comptime!(by_weight && !greedy) {
-        let wanted = top_p * total;
-        let key = threshold::<F>(
+        let found = threshold::<F>(
             logits,
             start,
             vocab,
             cap,
             last_key,
             end,
-            wanted,
+            top_p * total,
             largest,
             inverse_temperature,
             &mut scratch,
-            capped,
-            true,
-        );
-        let above = measure::<F>(
-            logits,
-            start,
-            vocab,
-            cap,
-            key,
-            0,
-            largest,
-            inverse_temperature,
-            &mut scratch,
+            &mut bins,
             capped,
             true,
         );
         let mut limit = vocab;
-        if key == last_key {
+        if found.key == last_key {
             limit = end;
         }
-        end = first_of::<F>(
-            logits,
-            start,
-            limit,
-            cap,
-            key,
-            wanted - above,
-            true,
-            largest,
-            inverse_temperature,
-            &mut scratch,
-            capped,
-        );
-        last_key = key;
-        total = measure::<F>(
+        // All of them but for rounding, or as many as make up the rest.
+        let one = ((number(found.key) - largest) * inverse_temperature).exp();
+        end = limit;
+        if found.rest < found.ties - 0.5 * one {
+            end = first_of::<F>(
+                logits,
+                start,
+                limit,
+                cap,
+                found.key,
+                found.rest,
+                true,
+                largest,
+                inverse_temperature,
+                &mut scratch,
+                capped,
+            );
+        }
+        last_key = found.key;
+        total = kept_weights::<F>(
             logits,
             start,
             vocab,
@@ -240,17 +342,18 @@ fn choose<F: Float>(
             largest,
             inverse_temperature,
             &mut scratch,
+            &mut bins,
+            &mut sums,
+            each,
             capped,
-            true,
         );
     }
-
-    let mut choice = end - 1;
     if comptime!(!greedy) {
         choice = narrow::<F>(
             logits,
             start,
             vocab,
+            slices,
             cap,
             last_key,
             end,
@@ -258,6 +361,8 @@ fn choose<F: Float>(
             largest,
             inverse_temperature,
             &mut scratch,
+            &mut sums,
+            each,
             capped,
         );
     }
@@ -297,134 +402,66 @@ fn order(x: f32) -> u32 {
     key
 }
 
-/// Number, or weight, of the tokens above a key and of those equal to it below an id.
+/// The number of a key.
 #[cube]
-fn measure<F: Float>(
-    logits: &[F],
-    start: usize,
-    vocab: usize,
-    cap: f32,
-    key: u32,
-    end: usize,
-    largest: f32,
-    inverse_temperature: f32,
-    scratch: &mut Shared<[f32]>,
-    #[comptime] capped: bool,
-    #[comptime] weighted: bool,
-) -> f32 {
-    let mut mine = 0.0f32;
-    let mut token = UNIT_POS as usize;
-    while token < vocab {
-        let x = logit::<F>(logits, start + token, cap, capped);
-        let other = order(x);
-        if other > key || (other == key && token < end) {
-            if comptime!(weighted) {
-                mine += ((x - largest) * inverse_temperature).exp();
-            } else {
-                mine += 1.0;
-            }
-        }
-        token += STEP;
+fn number(key: u32) -> f32 {
+    let mut bits = !key;
+    if key >= 0x8000_0000u32 {
+        bits = key & 0x7fff_ffffu32;
     }
-    cube_sum(mine, scratch, UNITS)
+    f32::reinterpret(bits)
 }
 
-/// The largest key such that the kept tokens at or above it are enough. Kept are those above
-/// `kept_key`, and of the equal ones those below `kept_end`.
+/// The first token that is as large as the largest, or the last one where none is.
 #[cube]
-fn threshold<F: Float>(
+fn first_equal<F: Float>(
     logits: &[F],
-    start: usize,
+    state: &[f32],
+    row: usize,
     vocab: usize,
+    slices: usize,
     cap: f32,
-    kept_key: u32,
-    kept_end: usize,
-    wanted: f32,
     largest: f32,
-    inverse_temperature: f32,
     scratch: &mut Shared<[f32]>,
-    #[comptime] capped: bool,
-    #[comptime] weighted: bool,
-) -> u32 {
-    let mut key = 0u32;
-    for step in 0..32u32 {
-        let candidate = key | (1u32 << (31u32 - step));
-        let mut above = kept_key;
-        let mut end = kept_end;
-        if candidate > kept_key {
-            // At or above a key is above the one before it.
-            above = candidate - 1u32;
-            end = 0usize;
-        }
-        let sum = measure::<F>(
-            logits,
-            start,
-            vocab,
-            cap,
-            above,
-            end,
-            largest,
-            inverse_temperature,
-            scratch,
-            capped,
-            weighted,
-        );
-        if sum >= wanted {
-            key = candidate;
-        }
-    }
-    max(key, kept_key)
-}
-
-/// The end of the shortest run of ids whose tokens of this key are enough, at least one.
-#[cube]
-fn first_of<F: Float>(
-    logits: &[F],
-    start: usize,
-    limit: usize,
-    cap: f32,
-    key: u32,
-    wanted: f32,
-    #[comptime] weighted: bool,
-    largest: f32,
-    inverse_temperature: f32,
-    scratch: &mut Shared<[f32]>,
+    #[comptime] each: usize,
     #[comptime] capped: bool,
 ) -> usize {
-    // A run of `low` ids is too short, one of `high` ids is long enough or all there is.
-    let mut low = 0usize;
-    let mut high = limit;
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        let mut mine = 0.0f32;
-        let mut token = UNIT_POS as usize;
-        while token < middle {
-            let x = logit::<F>(logits, start + token, cap, capped);
-            if order(x) == key {
-                if comptime!(weighted) {
-                    mine += ((x - largest) * inverse_temperature).exp();
-                } else {
-                    mine += 1.0;
-                }
-            }
-            token += STEP;
-        }
-        let sum = cube_sum(mine, scratch, UNITS);
-        if sum >= wanted && sum > 0.0 {
-            high = middle;
-        } else {
-            low = middle;
+    let key = order(largest);
+    let mut slice = slices - 1;
+    for i in 0..slices {
+        let other = slices - 1 - i;
+        if order(state[(row * slices + other) * STATE]) == key {
+            slice = other;
         }
     }
-    high
+    let first = slice * comptime!(each * STEP);
+    // The earliest is what has most behind it.
+    let mut most = 0.0f32;
+    for i in 0..each {
+        let place = i * STEP + UNIT_POS as usize;
+        let token = first + place;
+        if token < vocab {
+            let x = logit::<F>(logits, row * vocab + token, cap, capped);
+            if order(x) == key {
+                most = max(most, f32::cast_from(comptime!(each * STEP) - place));
+            }
+        }
+    }
+    let most = usize::cast_from(cube_max(most, scratch, UNITS));
+    let mut token = vocab - 1;
+    if most > 0 {
+        token = first + comptime!(each * STEP) - most;
+    }
+    token
 }
 
-/// The kept token at which the cumulative weight exceeds `target`.
+/// The kept token at which the cumulative weight exceeds `target`, by the sums of slices.
 #[cube]
 fn narrow<F: Float>(
     logits: &[F],
     start: usize,
     vocab: usize,
+    slices: usize,
     cap: f32,
     key: u32,
     end: usize,
@@ -432,19 +469,26 @@ fn narrow<F: Float>(
     largest: f32,
     inverse_temperature: f32,
     scratch: &mut Shared<[f32]>,
+    sums: &mut Shared<[f32]>,
+    #[comptime] each: usize,
     #[comptime] capped: bool,
 ) -> usize {
-    let mut from = 0usize;
-    let mut width = vocab;
-    let mut rest = target;
+    let unit = UNIT_POS as usize;
+    sync_cube();
+    let mut piece = comptime!(each * STEP).runtime();
+    let slice = walk(sums, slices, target);
+    let mut from = slice.piece * piece;
+    let mut rest = slice.rest;
     let mut done = false;
     while !done {
-        let piece = width.div_ceil(STEP);
-        let first = from + UNIT_POS as usize * piece;
+        // Of the piece, a part for each unit.
+        let width = min(piece, vocab - from);
+        piece = width.div_ceil(STEP);
         let mut mine = 0.0f32;
         for i in 0..piece {
-            let token = first + i;
-            if token < from + width {
+            let offset = unit * piece + i;
+            if offset < width {
+                let token = from + offset;
                 let x = logit::<F>(logits, start + token, cap, capped);
                 let other = order(x);
                 if other > key || (other == key && token < end) {
@@ -452,32 +496,40 @@ fn narrow<F: Float>(
                 }
             }
         }
-        scratch[UNIT_POS as usize] = mine;
+        scratch[unit] = mine;
         sync_cube();
-        // Every unit walks the same sums to the same piece: the first that goes beyond the rest,
-        // or, where rounding leaves none, the last with a weight.
-        let mut before = 0.0f32;
-        let mut here = 0usize;
-        let mut rest_here = rest;
-        let mut found = false;
-        for i in 0..STEP {
-            let sum = scratch[i];
-            if !found && sum > 0.0f32 {
-                here = i;
-                rest_here = rest - before;
-                if before + sum > rest {
-                    found = true;
-                }
-            }
-            before += sum;
-        }
+        let part = walk(scratch, STEP, rest);
         sync_cube();
-        rest = rest_here;
-        from += here * piece;
-        width = min(piece, vocab - from);
-        if piece == 1 {
-            done = true;
-        }
+        from += part.piece * piece;
+        rest = part.rest;
+        done = piece == 1;
     }
     from
+}
+
+#[derive(CubeType)]
+struct Place {
+    piece: usize,
+    /// Of the target, what the pieces before leave.
+    rest: f32,
+}
+
+/// Every unit walks the same sums to the same piece: the first that goes beyond the target, or, where
+/// rounding leaves none, the last with a weight.
+#[cube]
+fn walk(sums: &mut Shared<[f32]>, count: usize, target: f32) -> Place {
+    let mut before = 0.0f32;
+    let mut piece = 0usize;
+    let mut rest = target;
+    let mut found = false;
+    for i in 0..count {
+        let sum = sums[i];
+        if !found && sum > 0.0f32 {
+            piece = i;
+            rest = target - before;
+            found = before + sum > target;
+        }
+        before += sum;
+    }
+    Place { piece, rest }
 }

@@ -311,7 +311,15 @@ impl Items<'_> {
         let norm = 4 * widths(&job.config)[0];
         let whole = || [blocks(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
         let accumulates = job.work.passes() > 1;
-        let of_pass = || [passing(layers), vec![[table, tables]], vec![[norm, 1]]].concat();
+        let outside_of_pass = || vec![[number * job.counts.embedding, head]];
+        let of_pass = || match tied {
+            // The head's is the second gradient below.
+            true => [passing(layers), vec![[table, tables], [norm, 1]]].concat(),
+            false => {
+                let own = vec![[table, tables - head], [norm, 1]];
+                [passing(layers), outside_of_pass(), own].concat()
+            }
+        };
         let name = "gradients, float32";
         self.add_held(Held::Step, name, Place::Device, |moment| match moment {
             Moment::Sampling | Moment::Save | Moment::Scoring | Moment::Answering => Vec::new(),
@@ -319,14 +327,15 @@ impl Items<'_> {
             Moment::Head if accumulates => [whole(), outside(1)].concat(),
             Moment::Head => outside(1),
             // A recomputed block adds its own to the sum at once, the head before it.
-            Moment::LastBlock if accumulates && keeps => [whole(), outside(1)].concat(),
+            Moment::LastBlock if accumulates && keeps => [whole(), outside_of_pass()].concat(),
             Moment::LastBlock if accumulates => whole(),
+            Moment::LastBlock if keeps => outside_of_pass(),
             Moment::LastBlock => outside(1),
             Moment::FirstBlock if accumulates && keeps => {
-                [whole(), passing(layers - 1), outside(1)].concat()
+                [whole(), passing(layers - 1), outside_of_pass()].concat()
             }
             Moment::FirstBlock if accumulates => whole(),
-            Moment::FirstBlock if keeps => [passing(layers - 1), outside(1)].concat(),
+            Moment::FirstBlock if keeps => [passing(layers - 1), outside_of_pass()].concat(),
             Moment::FirstBlock => [blocks(layers - 1), outside(1)].concat(),
             Moment::Embedding if accumulates && keeps => [whole(), of_pass()].concat(),
             Moment::Embedding => whole(),

@@ -83,6 +83,28 @@ fn full_training_of_2b_takes_sixteen_bytes_a_parameter_in_the_optimizers_step_an
     assert_eq!(at_step("true"), 16 * 2_614_341_888 + 2 * MATRICES_OF_2B);
 }
 
+/// Of 26 blocks, and where the head has its gradient beside those of the blocks, of the tied embedding.
+#[test]
+fn gradients_that_pass_beside_the_sum_take_two_bytes_a_parameter_less_with_copies() {
+    let at = |copies: bool, moment: Moment| {
+        let text = format!(
+            "gradient_checkpointing = false\ngradient_accumulation_steps = 2\n\
+             low_precision_copies = {copies}"
+        );
+        let recipe = recipe(&text, StageName::Sft);
+        let plan = StagePlan::of(&recipe, &shape("tower_plus_2b"), Hardware::Cuda);
+        let gradients = plan.memory.items.iter();
+        let gradients = gradients.filter(|item| item.name == "gradients, float32");
+        gradients.map(|item| item.at(moment)).sum::<u64>()
+    };
+    let less = |moment| at(false, moment) - at(true, moment);
+    let (embedding, block) = (589_824_000, 77_856_768);
+    assert_eq!(less(Moment::LastBlock), 2 * embedding);
+    assert_eq!(less(Moment::FirstBlock), 2 * (embedding + 25 * block));
+    assert_eq!(less(Moment::Embedding), 2 * 26 * block);
+    assert_eq!(less(Moment::Step), 0);
+}
+
 /// All but the norms.
 const MATRICES_OF_2B: u64 = 2_614_341_888 - (26 * 4 + 1) * 2304;
 

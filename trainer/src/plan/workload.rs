@@ -185,6 +185,9 @@ impl Workload {
                     tokens: batch * prompt + answers * completion,
                     supervised: answers * completion,
                     known_gradients: settings.beta == 0.0
+                        && settings.entropy_coef == 0.0
+                        && !settings.use_adaptive_entropy
+                        && settings.top_entropy_quantile >= 1.0
                         && settings.num_iterations == 1
                         && mini_batches == 1
                         && !settings.one_step_off_policy,

@@ -312,6 +312,16 @@ fn disagreements(recipe: &Recipe) -> Vec<RecipeError> {
                        stream_frozen_blocks = true reads a block at a time for one of them";
         errors.push(RecipeError::new(None, message).hint("set one of the two to false"));
     }
+    if let StageSettings::Rl(rl) = &recipe.stage
+        && rl.use_adaptive_entropy
+        && !(rl.entropy_coef_min..=rl.entropy_coef_max).contains(&rl.entropy_coef)
+    {
+        let (coef, min, max) = (rl.entropy_coef, rl.entropy_coef_min, rl.entropy_coef_max);
+        let message = format!(
+            "entropy_coef = {coef} is not from entropy_coef_min = {min} to entropy_coef_max = {max}"
+        );
+        errors.push(RecipeError::new(None, message).hint("it begins there and stays between them"));
+    }
     if let StageSettings::Po(po) = &recipe.stage {
         errors.extend(preference_disagreements(po));
         let step_size =

@@ -194,8 +194,9 @@ impl RolloutBatch {
                 None,
             )
         };
-        let logprobs = host_values(statistics.logprob().inner());
-        let entropies = host_values(statistics.entropy().inner());
+        let parts = [statistics.logprob().inner(), statistics.entropy().inner()];
+        let mut logprobs = host_values(Tensor::cat(parts.to_vec(), 0));
+        let entropies = logprobs.split_off(columns.weights.len());
         let sampler_difference = match first {
             true => self.difference_to_sampler(&logprobs),
             false => (0.0, 0.0),

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, TokenBatch};
+use kernels::HostValues;
 use losses::{Denominator, PolicyGradientStats};
 use model::CausalLm;
 use serde::{Deserialize, Serialize};
@@ -95,8 +96,8 @@ struct StepRecord {
     /// Tokens that it is of.
     num_compared: usize,
     num_tokens: usize,
-    /// The cross-entropy of the supervised term.
-    sft_loss: Option<f64>,
+    /// The supervised term.
+    sft_loss: Option<HostValues>,
 }
 
 /// What one backward pass works on.
@@ -348,8 +349,8 @@ impl Stage for Rl {
             RlBatch::Rollouts(at) => &mut self.current[*at],
             RlBatch::Supervised(batch) => {
                 let sft = self.sft.as_ref().expect("it made the batch");
-                let (loss, cross_entropy) = sft.loss(forward, batch);
-                self.step.sft_loss = Some(cross_entropy);
+                let loss = sft.loss(forward, batch);
+                self.step.sft_loss = Some(HostValues::of(loss.clone()));
                 self.step.num_tokens += batch.num_tokens();
                 return Some(loss);
             }
@@ -384,12 +385,12 @@ impl Stage for Rl {
     }
 
     fn metrics(&mut self) -> Fields {
-        let record = &self.step;
+        let record = &mut self.step;
         let tokens = record.stats.num_tokens as f64;
         let mut fields = record.rollouts.clone();
         fields.set("num_tokens", record.num_tokens as u64);
-        if let Some(loss) = record.sft_loss {
-            fields.set("sft/loss", loss);
+        if let (Some(sft), Some(term)) = (&self.sft, record.sft_loss.take()) {
+            fields.set("sft/loss", sft.cross_entropy(term));
         }
         // Where nothing was trained on there are no means.
         if record.stats.num_tokens == 0 {
@@ -450,6 +451,8 @@ impl Stage for Rl {
     fn went_back(&mut self) {
         self.ahead = None;
         self.current.clear();
+        // It followed weights that are gone.
+        self.entropy_coef = EntropyCoef::new(&self.drawing.settings);
         self.times_back += 1;
     }
 

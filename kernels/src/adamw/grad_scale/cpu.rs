@@ -13,7 +13,7 @@ impl GradScaleOps for Flex {
             true => (max_norm / (sum.sqrt() + 1e-6)).min(1.0) as f32,
             false => 1.0,
         };
-        let is_finite = all.iter().all(|value| value.is_finite());
+        let is_finite = all.iter().all(|value| value.is_finite()) && (sum as f32).is_finite();
         let factor = if is_finite { factor } else { LEFT_OUT };
         tensor(with_tables(factor), [1 + TABLES])
     }

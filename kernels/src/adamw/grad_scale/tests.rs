@@ -50,6 +50,8 @@ fn nan_and_infinity_anywhere_leave_the_step_out() {
                         assert_eq!(got, f64::from(LEFT_OUT), "{name}");
                     }
                 }
+                let got = factor(&[3e38, 3e38], 2, 1.0, &device);
+                assert_eq!(got, f64::from(LEFT_OUT), "{set} on {device_name}: the sum");
             });
         }
     }

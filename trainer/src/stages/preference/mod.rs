@@ -13,7 +13,7 @@ pub mod values;
 
 use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, Truncation};
-use kernels::Logprobs;
+use kernels::{HostValues, Logprobs};
 use model::{CausalLm, host_values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,8 +63,8 @@ struct Record {
     pairs: Vec<PairValues>,
     num_tokens: usize,
     num_answer_tokens: usize,
-    entropy_sum: f64,
-    num_correct: f64,
+    /// Of each micro-batch, entropies and whether the most likely token is right, on their way.
+    told: Vec<HostValues>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -264,9 +264,10 @@ impl Stage for Preference {
         record.pairs.extend(values);
         record.num_tokens += batch.tokens.num_tokens();
         record.num_answer_tokens += batch.tokens.num_supervised();
-        let total = |values: Tensor<1>| values::sum(&host_values(values.inner()));
-        record.entropy_sum += total(statistics.entropy());
-        record.num_correct += total(statistics.correct());
+        let parts = [statistics.entropy().inner(), statistics.correct().inner()];
+        record
+            .told
+            .push(HostValues::of(Tensor::cat(parts.to_vec(), 0)));
         // The value of the loss, with the gradient of Σ slope · log p.
         Some((surrogate.clone() - surrogate.detach()).add_scalar(loss))
     }
@@ -276,12 +277,19 @@ impl Stage for Preference {
     }
 
     fn metrics(&mut self) -> Fields {
-        let record = &self.record;
+        let record = &mut self.record;
+        let (mut entropy, mut num_correct) = (0.0, 0.0);
+        for told in record.told.drain(..) {
+            let values = told.wait();
+            let (entropies, correct) = values.split_at(values.len() / 2);
+            entropy += values::sum(entropies);
+            num_correct += values::sum(correct);
+        }
         let mut fields = pair_metrics(&self.settings, &record.pairs);
         let tokens = record.num_answer_tokens as f64;
         fields.set("num_tokens", record.num_tokens as u64);
-        fields.set("entropy", record.entropy_sum / tokens);
-        fields.set("mean_token_accuracy", record.num_correct / tokens);
+        fields.set("entropy", entropy / tokens);
+        fields.set("mean_token_accuracy", num_correct / tokens);
         fields.set("epoch", self.loader.state().epoch);
         if self.settings.loss_type.contains(&PreferenceLossType::Kto) {
             fields.set("kl", self.counts.drift);

@@ -25,9 +25,10 @@ impl EntropyCoef {
     /// or was none.
     pub(super) fn applied(self, settings: &RlSettings) -> f64 {
         let is_low = |entropy: f64| entropy <= settings.entropy_target;
-        match settings.use_adaptive_entropy && !self.last.is_some_and(is_low) {
+        match settings.use_adaptive_entropy {
+            true if self.last.is_some_and(is_low) => self.value,
             true => 0.0,
-            false => self.value,
+            false => settings.entropy_coef,
         }
     }
 
@@ -68,6 +69,9 @@ mod tests {
         let mut coef = EntropyCoef::new(&settings);
         assert_eq!(coef.applied(&settings), 0.01);
         coef.observe(0.0, &settings);
+        assert_eq!(coef.applied(&settings), 0.01);
+        // Nor does one that was left by a recipe that had it so.
+        coef.value = 0.3;
         assert_eq!(coef.applied(&settings), 0.01);
     }
 

@@ -1,10 +1,10 @@
 use burn::tensor::Tensor;
 use datasets::{Loader, LoaderState, Order, Shard, SupervisedTokens, TokenBatch, Truncation};
-
+use kernels::HostValues;
 use telemetry::event::DataSource;
 
 use crate::TrainError;
-use crate::forward::{Forward, host_loss};
+use crate::forward::Forward;
 use crate::sources::{Sources, SourcesState};
 use crate::stages::supervised::{Sequence, Sequences};
 
@@ -69,13 +69,16 @@ impl SftTerm {
         Ok(TokenBatch::from_sequences(&sequences))
     }
 
-    /// The term of the loss, and the cross-entropy itself.
-    pub(super) fn loss(&self, forward: &Forward, batch: &TokenBatch) -> (Tensor<1>, f64) {
+    /// The term of the loss.
+    pub(super) fn loss(&self, forward: &Forward, batch: &TokenBatch) -> Tensor<1> {
         let weight = -self.alpha / batch.num_supervised() as f64;
         let weights = vec![weight as f32; batch.num_supervised()];
-        let (loss, _) = forward.weighted_logprobs(batch, &weights, 1.0);
-        let value = host_loss(&loss);
-        (loss, value / self.alpha)
+        forward.weighted_logprobs(batch, &weights, 1.0).0
+    }
+
+    /// The cross-entropy of a term.
+    pub(super) fn cross_entropy(&self, term: HostValues) -> f64 {
+        f64::from(term.wait()[0]) / self.alpha
     }
 
     pub(super) fn state(&self) -> LoaderState {
