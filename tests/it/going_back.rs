@@ -10,6 +10,7 @@ use burn::tensor::{DType, Device};
 use datasets::{ChatTokenizer, DocumentStart, GenerationPrompt, Message};
 use model::checkpoint::Dtype;
 use model::{CausalLm, host_values};
+use serde_json::Value;
 use trainer::checkpoint::copy_tokenizer;
 
 use crate::checkpoints::scratch;
@@ -147,6 +148,10 @@ fn a_run_killed_around_where_it_goes_back_ends_with_the_same_bits() {
                 "--set",
                 "on_watch=rollback",
                 "--set",
+                "use_adaptive_entropy=true",
+                "--set",
+                "entropy_target=9.0",
+                "--set",
                 "eval_steps=4",
                 "--set",
                 "save_steps=3",
@@ -167,6 +172,17 @@ fn a_run_killed_around_where_it_goes_back_ends_with_the_same_bits() {
         command
     };
     killed_and_whole(&dir.join("rl"), 0, &watched);
+    // The weight of the entropy grew with every step, and begins anew with older weights.
+    let whole = dir.join("rl/whole");
+    let steps = events(&whole, "step");
+    let grew = |step: &Value| step["entropy_coef"].as_f64().is_some_and(|coef| coef > 0.0);
+    assert!(steps.iter().any(grew), "it is never weighed");
+    for back in events(&whole, "resumed") {
+        let first = back["from_step"].as_u64().expect("a step") + 1;
+        let again = steps.iter().rfind(|step| step["step"] == first);
+        let again = again.expect("it was taken");
+        assert_eq!(again["entropy_coef"], 0.0, "step {first}");
+    }
 }
 
 /// Lets the run end once as it is and once killed at many places, and compares its last checkpoint,

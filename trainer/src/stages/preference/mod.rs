@@ -436,12 +436,16 @@ fn counts<'a>(batches: impl IntoIterator<Item = &'a PairBatch>) -> StepCounts {
 }
 
 fn row_statistics(statistics: &Logprobs, with_collisions: bool) -> RowStatistics {
+    let mut parts = vec![statistics.logprob().inner()];
+    if with_collisions {
+        parts.push(statistics.log_collision().inner());
+    }
+    let [rows] = parts[0].dims();
+    let mut logprobs = host_values(Tensor::cat(parts, 0));
+    let log_collisions = logprobs.split_off(rows);
     RowStatistics {
-        logprobs: host_values(statistics.logprob().inner()),
-        log_collisions: match with_collisions {
-            true => host_values(statistics.log_collision().inner()),
-            false => Vec::new(),
-        },
+        logprobs,
+        log_collisions,
     }
 }
 
